@@ -8,12 +8,20 @@ personal table cannot be missed.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import reduce
 
 from sqlalchemy import Table
 
-from cdp.rights.model import Verb
+from cdp.rights.model import ErasureMode, Verb
 from cdp.schema.all import tables as declared_tables
-from cdp.schema.dictionary import PERSONAL_FILES, RECORD_KEEPING, Declaration, Erase, declaration_of
+from cdp.schema.dictionary import (
+    PERSONAL_FILES,
+    RECORD_KEEPING,
+    SUPPRESSION_KEEPING,
+    Declaration,
+    Erase,
+    declaration_of,
+)
 
 
 class Space(StrEnum):
@@ -98,6 +106,8 @@ _WHY = {
     Space.SUBJECT: "decrypts what was sealed for the person",
 }
 
+_LIFTED_SUPPRESSION = "lifted at once; without it, a late message from before the erasure would be stored again"
+
 Column = tuple[str, Declaration]
 
 
@@ -115,9 +125,15 @@ def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
     )
 
 
-def cite(plan: Sequence[PlanStep], law: str) -> tuple[PlanStep, ...]:
-    """The plan with the law under which requests are kept in the reasons of what is kept."""
-    return tuple(replace(step, reason=step.reason.replace(RECORD_KEEPING, law)) for step in plan)
+def cite(plan: Sequence[PlanStep], law: str, *, mode: ErasureMode | None) -> tuple[PlanStep, ...]:
+    """The plan with the reasons of one request: the law under which it is kept, and why a suppression is that its mode ends."""
+    reasons = {RECORD_KEEPING: law}
+    if mode is ErasureMode.ERASE:
+        reasons[SUPPRESSION_KEEPING] = _LIFTED_SUPPRESSION
+    return tuple(
+        replace(step, reason=reduce(lambda text, one: text.replace(*one), reasons.items(), step.reason))
+        for step in plan
+    )
 
 
 def export_plan(tables: Sequence[Table] | None = None) -> tuple[Section, ...]:

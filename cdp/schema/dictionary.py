@@ -29,6 +29,9 @@ SCHEMAS = (
 RECORD_KEEPING = "the law on keeping requests that policies/jurisdictions.yaml names for the regime of the request"
 """Why a request is kept; the plan of one request cites the law of its regime instead."""
 
+SUPPRESSION_KEEPING = "without it, the next message would create the person's profile again"
+"""Why a suppression is kept; the plan of an erasure that does not suppress gives another reason."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "%(table_name)s_%(column_0_N_name)s_idx",

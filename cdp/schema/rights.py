@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from cdp.schema.dictionary import RECORD_KEEPING, impersonal, metadata, personal
+from cdp.schema.dictionary import RECORD_KEEPING, SUPPRESSION_KEEPING, impersonal, metadata, personal
 
 
 def _kept(export: str | None, why_not_exported: str | None = None) -> dict[str, object]:
@@ -187,7 +187,7 @@ suppression = Table(
             retention="suppressions",
             export=None,
             category="request",
-            why_kept="without it, the next message would create the person's profile again",
+            why_kept=SUPPRESSION_KEEPING,
             why_not_exported="a keyed hash under the suppression domain",
             via="identifier",
         ),

@@ -14,6 +14,7 @@ from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.consent.withdrawal import clear_withdrawn
 from cdp.flows.identity.lookup import look_up
 from cdp.flows.rights import requests
+from cdp.flows.rights.erase import preview
 from cdp.flows.rights.kinds import FLOWS
 from cdp.flows.rights.requests import RequestDetails
 from cdp.flows.rights.restrict import release
@@ -21,7 +22,7 @@ from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.jurisdictions import Right
-from cdp.rights.model import Request, Status
+from cdp.rights.model import Request, Status, Verb
 from cdp.sources.model import Source
 from tests.support.controllers import with_controller
 from tests.support.messages import consent_context, identify, order, track
@@ -348,7 +349,10 @@ def values_of(rights: RequestPipeline) -> dict[str, Any]:
 class TestErasureModes:
     @pytest.mark.parametrize("mode", ["erase", "suppress"])
     def test_each_part_can_be_asked_for_alone(self, rights: RequestPipeline, mode: str) -> None:
-        request = fulfill(rights, Right.ERASURE, details=RequestDetails(mode=mode))
+        opened = open_(rights, "erasure", details=RequestDetails(mode=mode))
+        requests.verify(rights.context, opened.request_id, rights.pipeline.clock.now())
+        planned = preview(rights.context, opened.request_id).steps
+        done = requests.run(rights.context, opened.request_id, rights.pipeline.clock.now())
         old = order(userId="ada", timestamp=(rights.pipeline.clock.now() - timedelta(hours=1)).isoformat())
         rights.later(minutes=1)
         new = order(userId="ada")
@@ -360,8 +364,16 @@ class TestErasureModes:
             assert outcomes == [State.SUPPRESSED, State.SUPPRESSED]
             assert rights.pipeline.one("SELECT count(*) FROM behavior.event") == 3
         rights.sequence()
-        body = requests.receipt(rights.context, request.request_id)["body"]
+        body = requests.receipt(rights.context, opened.request_id)["body"]
         assert (body["mode"], body["suppressed"]) == (mode, 0 if mode == "erase" else 2)
+        if mode == "erase":
+            for steps in (planned, done.steps, preview(rights.context, opened.request_id).steps):
+                reasons = [
+                    step.reason for step in steps if (step.table, step.verb) == ("rights.suppression", Verb.KEEP)
+                ]
+                assert reasons == [
+                    "lifted at once; without it, a late message from before the erasure would be stored again"
+                ]
 
     def test_a_detail_of_another_kind_is_refused(self, rights: RequestPipeline) -> None:
         for details in (RequestDetails(purposes=["analytics"]), RequestDetails(values={"city": "Lyon"})):

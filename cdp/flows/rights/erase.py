@@ -38,7 +38,7 @@ def preview(context: Context, request_id: int) -> RequestResult:
         person = find_person(tx, context, request)
         if request.mode is ErasureMode.SUPPRESS or person.is_nothing_held:
             return RequestResult(request, (), len(person.reach.waiting), person.is_nothing_held)
-        plan = cite(erasure_plan(), record_keeping(context.policy, request))
+        plan = cite(erasure_plan(), record_keeping(context.policy, request), mode=request.mode)
         steps = predicted_steps(tx, context, request, person=person, plan=plan, now=now)
     return RequestResult(request, steps, len(person.reach.waiting), is_nothing_held=False)
 
@@ -60,7 +60,7 @@ def _run_transaction(context: Context, request_id: int, *, rows_max: int) -> tup
     with context.database.transaction() as tx:
         now = generation_store.lock_exclusive(tx).now
         request = locked_request(tx, request_id)
-        plan = cite(erasure_plan(), record_keeping(context.policy, request))
+        plan = cite(erasure_plan(), record_keeping(context.policy, request), mode=request.mode)
         if request.status is Status.FULFILLED:
             done = tuple(step_store.steps(tx, request_id).values())
             return RequestResult(request, done, request.waiting, False if done else None), frozenset()
