@@ -27,6 +27,7 @@ from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
 from cdp.kit.gc import freeze_live_objects
+from cdp.kit.wording import counted
 from cdp.postgres.place import find_place, make_home, open_to_others, write_private
 from cdp.web.app import Surroundings, create_app
 from cdp.web.connections.addresses import with_mapped
@@ -133,7 +134,8 @@ def prepare(context: Context, print_line: PrintLine) -> PolicyWatcher:
         print_line("The database is older than its replay file, so it was restored. Reapplying erasures and opt-outs…")
         replayed = replay(context, context.clock.now())
         print_line(
-            f"Replayed {replayed.lines} lines: {replayed.erased} erasures and {replayed.opt_outs} opt-outs were missing."
+            f"Replayed {counted(replayed.lines, 'line')}; missing: {counted(replayed.erased, 'erasure')}, "
+            f"{counted(replayed.opt_outs, 'opt-out')}."
         )
     _ensure_admin(context, print_line)
     sequence_all(context)

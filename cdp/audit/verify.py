@@ -35,6 +35,7 @@ from cdp.audit.fact import SALT_BYTES, commitment
 from cdp.audit.merkle import is_consistent, is_included, leaf_hash
 from cdp.audit.tile import edge, edge_root, grow
 from cdp.kit.canonical import canonical_json
+from cdp.kit.wording import counted
 
 RECEIPT_FORMAT: Final = "cdp/receipt@v1"
 _CHUNK_LEAVES = 4096
@@ -193,7 +194,8 @@ def verify_leaves(entries: Iterable[bytes], checkpoint: Checkpoint) -> Unverifie
     tiles, size = _extended(tiles, size, waiting), size + len(waiting)
     if size != checkpoint.size or edge_root(size, tiles) != checkpoint.root:
         return Unverified(
-            Broken.WRONG_ROOT, f"{size} entries do not produce the root that was signed for {checkpoint.size}."
+            Broken.WRONG_ROOT,
+            f"{counted(size, 'entry', 'entries')} do not produce the root that was signed for {checkpoint.size}.",
         )
     return None
 

@@ -7,6 +7,7 @@ import click
 from cdp.cli.command import command, open_context, quiet_logging, settings
 from cdp.cli.screen import Screen
 from cdp.flows.operations import backup as backups
+from cdp.kit.wording import counted
 
 _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 
@@ -30,7 +31,7 @@ def backup(folder: Path, state: Path, screen: Screen) -> None:
     with open_context() as context:
         done = backups.back_up(context, folder, state, now=context.clock.now())
     screen.result(done)
-    screen.line(f"Backed up to {folder} ({done.dump_bytes:,} bytes); the state was copied to {state}.")
+    screen.line(f"Backed up to {folder} ({counted(done.dump_bytes, 'byte')}); the state was copied to {state}.")
     screen.table(["table", "rows"], list(done.rows.items()))
     screen.line(f"To restore it: stop all services, then cdp restore {folder} --state {state}")
 
@@ -59,7 +60,7 @@ def restore(folder: Path, state: Path | None, *, yes: bool, screen: Screen) -> N
     if done.migrations:
         screen.line(f"Migrated: {', '.join(done.migrations)}.")
     replayed = done.replayed
-    screen.line(f"Applied again: {replayed.erased:,} erasures and {replayed.opt_outs:,} opt-outs.")
+    screen.line(f"Applied again: {counted(replayed.erased, 'erasure')} and {counted(replayed.opt_outs, 'opt-out')}.")
     if done.known_until is None:
         screen.line("The state knows of no erasure or opt-out at all.")
     else:

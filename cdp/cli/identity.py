@@ -6,10 +6,11 @@ import click
 
 from cdp.cli import identity_lists
 from cdp.cli.command import command, open_context, settings
-from cdp.cli.screen import Screen, counted
+from cdp.cli.screen import Screen
 from cdp.cli.simulation_view import change_lines, example_rows
 from cdp.flows.identity import simulate as simulate_flow
 from cdp.flows.identity import unmerge
+from cdp.kit.wording import counted
 from cdp.policy.load import load_policy
 
 

@@ -3,12 +3,13 @@
 import click
 
 from cdp.cli.command import command, open_context
-from cdp.cli.screen import Screen, counted
+from cdp.cli.screen import Screen
 from cdp.flows.identity import accept as acceptance
 from cdp.flows.identity import listings
 from cdp.flows.identity import reject as rejection
 from cdp.flows.identity import review as reviews
 from cdp.identity.model import RejectionReason
+from cdp.kit.wording import counted
 
 LIMIT = click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The number of rows to list."
@@ -29,7 +30,7 @@ def shared(limit: int, screen: Screen) -> None:
     screen.result(result)
     if result.total:
         by_type = ", ".join(f"{count:,} {type_}" for type_, count in result.by_type.items())
-        screen.heading(f"{result.total:,} shared identifiers: {by_type}.")
+        screen.heading(f"{counted(result.total, 'shared identifier')}: {by_type}.")
     screen.table(
         ["identifier", "value", "people", "shared since"],
         [
@@ -171,7 +172,7 @@ def quarantined(limit: int, screen: Screen) -> None:
         result = listings.list_quarantined(context, limit=limit, actor="operator")
     screen.result(result)
     if result.total:
-        screen.heading(f"{result.total:,} profiles in quarantine.")
+        screen.heading(f"{counted(result.total, 'profile')} in quarantine.")
     screen.table(
         ["profile", "identifiers", "merges", "bound reached", "links refused", "since"],
         [

@@ -11,12 +11,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cdp.accounting.model import State
 from cdp.accounting.row_reasons import EXPLANATIONS
 from cdp.cli.command import command, open_context, settings
-from cdp.cli.screen import Screen, counted
+from cdp.cli.screen import Screen
 from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import UNDATED, Imported, Tally, import_file, try_file
 from cdp.flows.imports.messages import Progress as Reached
 from cdp.flows.operations.meanings import STATES, meaning_of
+from cdp.kit.wording import counted
 from cdp.policy.load import load_policy
 
 
@@ -94,13 +95,13 @@ def _import_links(
 
 
 def _print_links(screen: Screen, done: ImportedLinks) -> None:
-    groups = "1 connected group" if done.groups == 1 else f"{done.groups:,} connected groups"
-    named = f"{done.identifiers:,} identifiers in {groups}"
+    groups = counted(done.groups, "connected group")
+    named = f"{counted(done.identifiers, 'identifier')} in {groups}"
     if done.is_dry_run:
         links = done.tally.states.get("stored", 0)
         screen.heading(f"{counted(done.rows, 'row')} read, {links:,} of them links: {named}. Nothing was written.")
     else:
-        again = f", the first {done.resumed_after:,} links in an earlier run" if done.resumed_after else ""
+        again = f", the first {counted(done.resumed_after, 'link')} in an earlier run" if done.resumed_after else ""
         screen.heading(f"{counted(done.rows, 'row')} imported into the source {done.source}{again}.")
         screen.table(
             ["state", "rows", "meaning"],
@@ -108,7 +109,7 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
             empty="The file has no rows.",
         )
         if done.groups:
-            profiles = "1 profile" if done.profiles == 1 else f"{done.profiles:,} profiles"
+            profiles = counted(done.profiles or 0, "profile")
             screen.line(f"New rows name {named}, which now belong to {profiles}.")
         if done.by_rules:
             screen.line(

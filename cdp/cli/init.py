@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from cdp.cli.command import command
-from cdp.cli.screen import Screen, counted
+from cdp.cli.screen import Screen
 from cdp.kit.errors import Fault
 from cdp.kit.shipped import shipped_folder
+from cdp.kit.wording import counted
 from cdp.policy.controller import CONTROLLER_FILE
 
 _DEFAULT = Path("policies")

@@ -10,6 +10,7 @@ from cdp.cli.screen import Screen, counting_bar
 from cdp.flows.operations import key_destruction, key_rotation
 from cdp.kit.canonical import instant_text
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.vault import conformance
 from cdp.vault.keys import open_kms_provider
 
@@ -113,7 +114,9 @@ def _print_plan(screen: Screen, plan: key_destruction.DestructionPlan) -> None:
     screen.table(["key", "retired at"], [(key.name, key.retired_at) for key in plan.keys])
     screen.line(_ended(plan))
     if plan.in_use:
-        screen.line(f"{plan.in_use:,} keys in use still depend on them. Run `cdp keys rotate --epoch` again first.")
+        screen.line(
+            f"Still depending on them: {counted(plan.in_use, 'key')} in use. Run `cdp keys rotate --epoch` again first."
+        )
 
 
 def _ended(plan: key_destruction.DestructionPlan) -> str:

@@ -8,6 +8,7 @@ from cdp.flows.operations import state_loss
 from cdp.flows.rights import replay as replays
 from cdp.flows.rights import scrub as scrubs
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 
 
 @click.command()
@@ -21,7 +22,7 @@ def scrub(screen: Screen) -> None:
     with open_context() as context:
         done = scrubs.scrub(context.database, context.clock.now())
     screen.result(done)
-    screen.line(f"{len(done.tables)} tables were rewritten.")
+    screen.line(f"Rewritten: {counted(len(done.tables), 'table')}.")
     for reason in done.not_scrubbed:
         screen.line(f"Not scrubbed: {reason} (see docs/reference/erasure.md)")
 
@@ -52,7 +53,7 @@ def replay(*, accept_loss: bool, dry_run: bool, yes: bool, screen: Screen) -> No
         with open_context(accepts_loss=True) as context:
             recovered = state_loss.recover(context, context.clock.now())
         screen.result(recovered)
-        screen.line(f"The loss is accepted. {recovered.restated:,} lines were written into the replay file again.")
+        screen.line(f"The loss is accepted. Written into the replay file again: {counted(recovered.restated, 'line')}.")
         screen.line("Destroy backups from before the lost erasures as soon as you can: those bring people back.")
         done = recovered.replayed
     else:
@@ -60,7 +61,9 @@ def replay(*, accept_loss: bool, dry_run: bool, yes: bool, screen: Screen) -> No
             done = replays.replay(context, context.clock.now())
         screen.result(done)
     if done.lines:
-        screen.line(f"{done.lines:,} lines: {done.erased:,} erasures and {done.opt_outs:,} opt-outs were missing.")
+        screen.line(
+            f"{counted(done.lines, 'line')}; missing: {counted(done.erased, 'erasure')}, {counted(done.opt_outs, 'opt-out')}."
+        )
     else:
         screen.line("The database already contains everything in the replay file.")
 

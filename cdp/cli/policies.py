@@ -12,13 +12,14 @@ import click
 from cdp.cli.command import command, open_context, settings
 from cdp.cli.consents import INSTANT
 from cdp.cli.policy_views import difference_rows, impact_rows, policy_files, record_lines
-from cdp.cli.screen import Screen, cell_text, counted, counting_bar
+from cdp.cli.screen import Screen, cell_text, counting_bar
 from cdp.flows.operations import policy_history
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_effects import Impact
 from cdp.flows.operations.policy_impact import deletes, measure_impact
 from cdp.flows.segments.texts import conditions_of
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.policy.diff import PolicyDifference, differences
 from cdp.policy.load import load_policy, warnings_of
 from cdp.policy.model import Policy
@@ -146,7 +147,7 @@ def apply(folder: Path | None, *, dry_run: bool, yes: bool, screen: Screen) -> N
         }
     )
     if done.is_new:
-        screen.line(f"In force now: {found.fingerprint}. The verdicts of {done.profiles:,} profiles were recomputed.")
+        screen.line(f"In force now: {found.fingerprint}. Verdicts recomputed: {counted(done.profiles, 'profile')}.")
 
 
 def _confirm(screen: Screen) -> None:

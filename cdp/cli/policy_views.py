@@ -6,6 +6,7 @@ import yaml
 from pydantic import JsonValue
 
 from cdp.flows.operations.policy_effects import Effect, Impact
+from cdp.kit.wording import counted
 from cdp.policy.controller import JOINT_CONTROLLER, NOT_NAMED, PROTECTION_OFFICER, REPRESENTATIVE, Party
 from cdp.policy.diff import PolicyDifference
 from cdp.policy.processing_record import Period, ProcessingRecord, PurposeRecord
@@ -106,12 +107,12 @@ def _purpose_lines(purpose: PurposeRecord) -> Iterator[str]:
     if purpose.models:
         models = [f"{jurisdiction} {_words(model)}" for jurisdiction, model in purpose.models.items()]
         yield f"- Consent: {_listed(models)}" + (
-            f"; expires after {purpose.validity_days} days" if purpose.validity_days else ""
+            f"; expires after {counted(purpose.validity_days, 'day')}" if purpose.validity_days else ""
         )
     if purpose.combines_with:
         yield f"- Combined, for people who are permitted for both, with: {_listed(purpose.combines_with)}"
     if purpose.minimum_age is not None:
-        yield f"- Data subjects: people of at least {purpose.minimum_age} years"
+        yield f"- Data subjects: people of at least {counted(purpose.minimum_age, 'year')}"
     else:
         yield "- Data subjects: customers and visitors"
     if purpose.is_sale_or_sharing:
@@ -134,7 +135,11 @@ def _purpose_lines(purpose: PurposeRecord) -> Iterator[str]:
 
 
 def _period(period: Period) -> str:
-    length = "indefinitely" if period.keep_for_days is None else f"{period.keep_for_days} days, then {period.after}"
+    length = (
+        "indefinitely"
+        if period.keep_for_days is None
+        else f"{counted(period.keep_for_days, 'day')}, then {period.after}"
+    )
     return f"{period.kind}: {length}. {period.reason}"
 
 

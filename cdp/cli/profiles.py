@@ -4,12 +4,13 @@ import click
 
 from cdp.cli.command import PAIR, command, identifier_of, open_context
 from cdp.cli.explain_view import path_lines, refusal_lines
-from cdp.cli.screen import Screen, counted
+from cdp.cli.screen import Screen
 from cdp.cli.unmerge_view import print_sides
 from cdp.flows.identity import explain as explain_flow
 from cdp.flows.identity import lookup, unmerge
 from cdp.flows.identity.profile_view import ProfileView
 from cdp.flows.operations.meanings import effective_since, value_text
+from cdp.kit.wording import counted
 
 
 @click.group()

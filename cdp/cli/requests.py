@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from cdp.cli.command import PAIR, PAIR_OF_TRAIT, command, open_context, write_out
-from cdp.cli.screen import Screen, counted, print_error
+from cdp.cli.screen import Screen, print_error
 from cdp.flows.context import Context
 from cdp.flows.operations.startup import sequence_all
 from cdp.flows.rights import requests
@@ -18,6 +18,7 @@ from cdp.flows.rights.person import unknown_request
 from cdp.flows.rights.review import review as request_review
 from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
+from cdp.kit.wording import counted
 from cdp.policy.controller import NOT_NAMED
 from cdp.policy.jurisdictions import Right
 from cdp.rights.model import Denial, DenialNotice, ErasureMode, Request, Status, StepCount, Verb
@@ -235,7 +236,9 @@ def run(number: str, dry_run: bool, screen: Screen) -> None:
     elif dry_run and done.request.kind is not Right.ERASURE:
         screen.line(_WITHOUT_STEPS[done.request.kind in (Right.ACCESS, Right.PORTABILITY)])
     if done.waiting:
-        screen.line(f"{done.waiting} identifiers wait for a review: cdp request show {done.request.outward_id}")
+        screen.line(
+            f"Waiting for a review: {counted(done.waiting, 'identifier')}; cdp request show {done.request.outward_id}"
+        )
     if not dry_run:
         kind = "export" if done.request.kind.value in ("access", "portability") else "receipt"
         screen.line(f"Fulfilled. Next: cdp request {kind} {done.request.outward_id} --out FILE")
@@ -297,7 +300,9 @@ def export(number: str, out: Path, *, is_draft: bool, screen: Screen) -> None:
         archive = requests.export(context, _number(number), context.clock.now(), is_draft=is_draft)
     write_out(out, archive.content)
     screen.result({"file": str(out), "bytes": len(archive.content)})
-    screen.line(f"{out}: {len(archive.content):,} bytes, readable only by you. It contains page.html and data.json.")
+    screen.line(
+        f"{out}: {counted(len(archive.content), 'byte')}, readable only by you. It contains page.html and data.json."
+    )
 
 
 @request.command("receipt")

@@ -105,11 +105,6 @@ def cell_text(cell: Cell) -> str:
             return str(cell)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun in singular or plural."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def plain(value: Any) -> Any:
     """Convert a value to JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

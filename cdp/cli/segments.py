@@ -9,6 +9,7 @@ from cdp.cli.screen import Screen
 from cdp.flows.segments import definitions, memberships, reading, texts
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.policy.load import load_policy
 from cdp.policy.problems import fault_of
 from cdp.policy.source import SourceRefused, parse
@@ -93,7 +94,7 @@ def preview(key: str | None, where: str | None, purpose: str | None, *, screen: 
         }
     )
     share = "" if shown.share is None else f", {shown.share:.1%} of them"
-    screen.heading(f"{shown.size:,} of {shown.permitted:,} people permitted for {purpose}{share}")
+    screen.heading(f"{shown.size:,} of {counted(shown.permitted, 'person', 'people')} permitted for {purpose}{share}")
     screen.table(
         ["condition", "alone", "combined with those above"],
         [(condition.text, condition.alone, condition.together) for condition in shown.conditions],
@@ -128,7 +129,7 @@ def members(key: str, limit: int, cursor: str | None, *, screen: Screen) -> None
             "next": page.after,
         }
     )
-    screen.heading(f"{size:,} people")
+    screen.heading(counted(size, "person", "people"))
     screen.table(["profile", "since"], [(member.reader_pseudonym, member.since.isoformat()) for member in page.members])
     if page.after is not None:
         screen.line(f"More: --cursor {page.after}")

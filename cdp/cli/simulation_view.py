@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cdp.cli.screen import counted
 from cdp.flows.identity.simulate import Simulated
+from cdp.kit.wording import counted
 
 _REFUSALS = {
     "unique": "because a person has only one value of a unique type",

@@ -3,9 +3,10 @@
 import click
 
 from cdp.cli.command import PAIR, command, open_context
-from cdp.cli.screen import Screen, counted
+from cdp.cli.screen import Screen
 from cdp.flows.rights.restrict import release
 from cdp.flows.rights.suppression import lift_suppression
+from cdp.kit.wording import counted
 
 
 @click.group()

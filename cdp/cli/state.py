@@ -9,6 +9,7 @@ from cdp.cli.screen import Screen
 from cdp.flows.operations import state_move
 from cdp.kit.config import read_state_url
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 
 
 class StatePlace(click.ParamType):  # type: ignore[type-arg] # generic in click 8.5 only
@@ -58,7 +59,9 @@ def move(target: str, *, dry_run: bool, yes: bool, screen: Screen) -> None:
         plan = state_move.plan_move(config, target)
         if dry_run:
             screen.result(plan)
-        screen.line(f"From {plan.source} to {plan.target}: {plan.files:,} files with {plan.bytes:,} bytes.")
+        screen.line(
+            f"From {plan.source} to {plan.target}: {counted(plan.files, 'file')} with {counted(plan.bytes, 'byte')}."
+        )
         if not dry_run:
             raise Fault(
                 "move_not_confirmed",
@@ -71,7 +74,7 @@ def move(target: str, *, dry_run: bool, yes: bool, screen: Screen) -> None:
     done = state_move.move_state(config, target)
     screen.result(done)
     screen.line(
-        f"Moved {done.files:,} files with {done.bytes:,} bytes from {done.source} to {done.target}; they are equal."
+        f"Moved {counted(done.files, 'file')} with {counted(done.bytes, 'byte')} from {done.source} to {done.target}; they are equal."
     )
     screen.line(
         "Set CDP_STATE_URL to the new place, for every service and command, or unset it if that is CDP_HOME. The master key was "
@@ -101,7 +104,7 @@ def discard(left: str, *, dry_run: bool, yes: bool, screen: Screen) -> None:
     quiet_logging(config)
     done = state_move.discard_state(config, left, is_dry_run=dry_run or not yes)
     if not dry_run and not yes:
-        screen.line(f"{done.files:,} files in {done.place} would be deleted.")
+        screen.line(f"To be deleted in {done.place}: {counted(done.files, 'file')}.")
         raise Fault(
             "discard_not_confirmed",
             "Nothing was deleted",
@@ -109,4 +112,4 @@ def discard(left: str, *, dry_run: bool, yes: bool, screen: Screen) -> None:
             status=409,
         )
     screen.result({"place": done.place, "files": done.files, "is_dry_run": dry_run})
-    screen.line(f"{done.files:,} files in {done.place} {'would be' if dry_run else 'were'} deleted.")
+    screen.line(f"{'To be deleted' if dry_run else 'Deleted'} in {done.place}: {counted(done.files, 'file')}.")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from cdp.cli.screen import Cell, Screen, counted
+from cdp.cli.screen import Cell, Screen
 from cdp.flows.identity.profile_view import ProfileView, PurposeVerdict
 from cdp.flows.identity.unmerge import Unmerged
 from cdp.flows.operations.meanings import effective_since, value_text
+from cdp.kit.wording import counted
 
 
 def print_sides(screen: Screen, done: Unmerged, names: tuple[str, str]) -> None:

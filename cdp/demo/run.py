@@ -24,6 +24,7 @@ from cdp.demo.transcript import Transcript
 from cdp.kit.clock import SystemClock
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.postgres.place import make_home
 
 SOURCES: Final = {"shop": "demo-shop", "web": "demo-web"}
@@ -157,7 +158,7 @@ def send_all(run: DemoRun) -> DemoRun:
         run = _withdraw(run)
     seconds = time.monotonic() - started_at
     run.transcript.note(
-        f"{count:,} messages sent in {seconds:.0f} seconds by segment-analytics-python, in batches of 100 from ten clients."
+        f"{counted(count, 'message')} sent in {seconds:.0f} seconds by segment-analytics-python, in batches of 100 from ten clients."
     )
     return run
 

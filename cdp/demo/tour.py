@@ -19,6 +19,7 @@ from cdp.demo.people import TABLET, DemoPerson, followed_person, tablet_users
 from cdp.demo.send import Senders
 from cdp.demo.transcript import Transcript
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.postgres.place import write_private
 from cdp.vault.sign import is_signed
 
@@ -95,7 +96,7 @@ def _accounting(tour: Tour) -> None:
         ],
     )
     transcript.say(
-        f"All {sum(len(person.orders) for person in tour.people):,} orders are stored: they are covered by a contract "
+        f"All {counted(sum(len(person.orders) for person in tour.people), 'order')} are stored: they are covered by a contract "
         "(purpose `service`), whatever people chose about marketing. Product views, logins and clicks of people without "
         "consent were counted and then discarded; devices of people who never answered were not recorded."
     )
@@ -106,7 +107,7 @@ def _profiles(tour: Tour) -> None:
     transcript, person = tour.transcript, tour.person
     profiles = tour.api.metric("cdp_profiles")
     transcript.title("2  Devices and logins are resolved to people")
-    transcript.say(f"{profiles:,} profiles. A login on a second device linked it to its owner.")
+    transcript.say(f"{counted(profiles, 'profile')}. A login on a second device linked it to its owner.")
     one, other = tablet_users(tour.people)
     result = tour.api.post(
         "privacy",
@@ -193,7 +194,9 @@ def _export(tour: Tour) -> Tour:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         document = json.loads(archive.read("data.json"))
     rows = {table: len(listed) for table, listed in document["data"].items() if listed}
-    transcript.say(f"{sum(rows.values()):,} rows from {len(rows)} tables, all about this person. Among them:")
+    transcript.say(
+        f"{counted(sum(rows.values()), 'row')} from {counted(len(rows), 'table')}, all about this person. Among them:"
+    )
     transcript.table(["", ""], [(rows[table], _description(table)) for table in _TABLE_NAMES if table in rows])
     transcript.say(f"{path} contains a readable page and JSON.")
     transcript.commands(
@@ -219,7 +222,7 @@ def _erasure(tour: Tour) -> Tour:
     steps = [step for step in receipt["body"].get("steps", ()) if step["rows"]]
     transcript.say("The plan is computed from the data dictionary, which declares for every column how it is erased:")
     transcript.table(["", "rows", "content"], _shown_steps(steps))
-    transcript.say(f"{len(steps)} steps have rows; the receipt lists every step of the plan.")
+    transcript.say(f"Steps with rows: {len(steps)}; the receipt lists every step of the plan.")
     transcript.commands(
         f"cdp request open erasure user_id:{person.user_id}",
         "cdp request verify ID",
@@ -241,7 +244,7 @@ def _suppression(tour: Tour) -> None:
     refused = _suppressed(tour) - before
     is_deleted = _lookup(tour, person) is None
     transcript.say(
-        f"The {sent} orders of {person.user_id} are sent again, as a retry would: {refused} refused as suppressed. "
+        f"The {counted(sent, 'order')} of {person.user_id} are sent again, as a retry would: {refused} refused as suppressed. "
         + ("A lookup finds no profile." if is_deleted else "A lookup finds a profile, which would be wrong.")
     )
     transcript.commands(f"cdp profile show user_id:{person.user_id}")

@@ -7,6 +7,7 @@ from cdp.access.model import TokenId
 from cdp.access.store import lookups as lookup_store
 from cdp.flows.context import Context
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 
 
 def check_reads(context: Context, purposes: Iterable[str], *, actor: str) -> None:
@@ -42,7 +43,7 @@ def count_lookup(context: Context, token: int | None, *, actor: str) -> None:
         raise Fault(
             "too_many_lookups",
             "Too many people were looked up",
-            f"A token of this role may look up {limit} people in an hour; lists are not limited. "
+            f"A token of this role may look up {counted(limit, 'person', 'people')} in an hour; lists are not limited. "
             "policies/readers.yaml defines this.",
             status=429,
             retry_after_seconds=max(1, math.ceil((ends_at - now).total_seconds())),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from cdp.kit.wording import counted
+
 _SILENT_SECONDS_MAX: Final = 60.0
 _FAILURES_MAX: Final = 3
 _RARE_SECONDS: Final = 600.0
@@ -102,7 +104,7 @@ def judge_tasks(tasks: Sequence[TaskStatus]) -> ReadinessFinding:
     if not stalled and not failing:
         return ReadinessFinding(ReadinessCheck.WORKER)
     listed = [f"{task.name} has not succeeded for {task.silent_seconds:,.0f} seconds" for task in stalled]
-    listed += [f"{task.name} has failed {task.failures_in_row:,} times in a row" for task in failing]
+    listed += [f"{task.name} has failed {counted(task.failures_in_row, 'time')} in a row" for task in failing]
     state = CheckState.FAILING if any(task.is_vital for task in stalled) else CheckState.DEGRADED
     detail = f"Tasks of the worker: {'; '.join(listed)}. The log has the reason of each failure as task_failed."
     return ReadinessFinding(ReadinessCheck.WORKER, state, detail, "task_stalled" if stalled else "task_failing")

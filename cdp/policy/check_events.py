@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from cdp.kit.wording import counted
 from cdp.policy.findings import Finding, must_be_category, must_exist
 from cdp.policy.model import (
     ComputedTrait,
@@ -135,7 +136,7 @@ def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, *, policy: P
                 yield from _check_value((*path, index), value, plan, vocabulary=vocabulary)
     retained = policy.retention.classes.get(event.retention_class)
     if retained is not None and trait.within_days is not None and trait.within_days > retained.keep_for_days:
-        what = f"the window is longer than events of class `{retained.key}` are kept ({retained.keep_for_days} days)"
+        what = f"the window is longer than events of class `{retained.key}` are kept ({counted(retained.keep_for_days, 'day')})"
         yield Finding(TRAITS, (*at, "within_days"), what, f"at most {retained.keep_for_days}")
 
 

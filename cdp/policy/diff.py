@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
+from cdp.kit.wording import counted
 from cdp.policy.model import CONTROLLER_FILE, Policy
 from cdp.policy.purposes import ConsentModel, LegalBasis
 
@@ -124,7 +125,7 @@ def _shown(value: JsonValue) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (dict, list)):
-        return "1 entry" if len(value) == 1 else f"{len(value)} entries"
+        return counted(len(value), "entry", "entries")
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "…"
 
@@ -132,6 +133,11 @@ def _shown(value: JsonValue) -> str:
 def _effect(edit: _Edit) -> str:
     rule = _RULES.get(edit.file)
     return rule(edit) if rule is not None else ""
+
+
+def _days(edit: _Edit) -> str:
+    assert isinstance(edit.new, int)
+    return counted(edit.new, "day")
 
 
 def _is_shorter(edit: _Edit) -> bool:
@@ -158,7 +164,7 @@ def _of_purposes(edit: _Edit) -> str:
         case ("purposes", _, "model", _), _ if edit.new == "opt_out":
             return "people there who never refused become eligible, for events from now on"
         case ("purposes", _, "validity_days"), _ if _is_shorter(edit):
-            return f"grants expire {edit.new} days after they were given, also those that were given before; older ones end at once"
+            return f"grants expire {_days(edit)} after they were given, also those that were given before; older ones end at once"
         case ("purposes", _, "validity_days"), _:
             return "grants from now on are valid longer; earlier ones end as before"
         case ("purposes", _, "categories" | "events", _), Change.ENDED:
@@ -189,13 +195,13 @@ def _of_a_new_purpose(purpose: JsonValue) -> str:
 def _of_retention(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("classes", key, "keep_for_days"), _ if _is_shorter(edit):
-            return f"events of {key} older than {edit.new} days are deleted by the next sweep"
+            return f"events of {key} older than {_days(edit)} are deleted by the next sweep"
         case ("classes", key), Change.ENDED:
             return f"stored events of {key} move to the classes of their names, and expire by the periods of these"
         case ("classes", _, "hold", "columns", _), Change.ENDED:
             return "the column under legal hold is deleted by the next sweep"
         case (kind, "keep_for_days"), _ if _is_shorter(edit):
-            return f"{kind.replace('_', ' ')} older than {edit.new} days are deleted by the next sweep"
+            return f"{kind.replace('_', ' ')} older than {_days(edit)} are deleted by the next sweep"
         case _:
             return ""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 
 Path = tuple[str | int, ...]
 """Where a value is in its file: keys and indexes from the top."""
@@ -56,7 +57,7 @@ def fault_of(problems: Iterable[PolicyProblem]) -> Fault:
     lines = [str(problem) for problem in listed[:SHOWN_MAX]]
     if len(listed) > SHOWN_MAX:
         lines.append(f"and {len(listed) - SHOWN_MAX} more")
-    count = "1 problem" if len(listed) == 1 else f"{len(listed)} problems"
+    count = counted(len(listed), "problem")
     places = [
         {
             "file": problem.place.file,

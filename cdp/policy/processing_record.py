@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from cdp.kit.wording import counted
 from cdp.policy.controller import CONTROLLER, Party
 from cdp.policy.model import Keep, Policy, Purpose
 
@@ -137,7 +138,9 @@ def _period_of_class(policy: Policy, key: str) -> Period:
     rule = policy.retention.classes[key]
     after = rule.after.value
     if rule.hold is not None:
-        after += f"; {', '.join(rule.hold.columns)} held for {rule.hold.keep_for_days} days under {rule.hold.law}"
+        after += (
+            f"; {', '.join(rule.hold.columns)} held for {counted(rule.hold.keep_for_days, 'day')} under {rule.hold.law}"
+        )
     return Period(f"events of class {key}", rule.keep_for_days, after, rule.reason)
 
 

@@ -108,7 +108,7 @@ def test_an_act_without_an_entry_is_found(rights: RequestPipeline) -> None:
     rights.later(minutes=1)
     rights.pipeline.send(page(anonymousId="a2", context=GRANTED), source=WEB)
     tamper(rights, "DELETE FROM audit.fact WHERE entry_id = (SELECT max(entry_id) FROM audit.fact WHERE body ? 'acts')")
-    assert wrong(rights) == "2 acts are not what was logged."
+    assert wrong(rights) == "Not what was logged: 2 acts."
 
 
 def test_an_erasure_leaves_the_entry_and_nothing_that_it_committed_to(rights: RequestPipeline) -> None:

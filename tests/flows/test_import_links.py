@@ -298,7 +298,7 @@ def test_a_database_that_goes_away_between_parts_says_how_to_go_on(pipeline: Pip
 
     with pytest.raises(Fault, match="import_interrupted") as raised:
         import_link_file(pipeline.context, *file, part_rows=1, watch=away)
-    assert "3 links were processed" in (raised.value.detail or "")
+    assert "Processed: 3 links" in (raised.value.detail or "")
     assert "--resume" in (raised.value.detail or "")
     check_whole(pipeline, import_link_file(pipeline.context, *file, resume=True))
 

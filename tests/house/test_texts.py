@@ -9,6 +9,7 @@ import re
 import tokenize
 from collections.abc import Iterator
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,26 @@ REFUSED = {
 KEPT = [
     ("cdp/flows/rights/replay.py", "noes", "a key of entries in the log, which are never rewritten"),
 ]
+COUNTABLE = re.compile(
+    r" ((?:connected |shared |consent |signed |more )?(?:accounts|acts|addresses|bytes|checkpoints|connections|days|entries|erasures|"
+    r"events|facts|files|groups|hours|identifiers|keys|leaves|lines|links|messages|minutes|months|opt-outs|orders|people|"
+    r"problems|profiles|records|rows|seconds|segments|sessions|steps|tables|times|years))\b"
+)
+# Numbers that cannot be one, by expression and noun. Each: why.
+NEVER_ONE = (
+    "run.py: {seconds} seconds",  # a replay of months of orders
+    "run.py: {len(withdrawing)} people",  # chosen among the orders of the demonstration
+    "tour.py: {computed['orders_count']} orders",  # as above
+    "check_series.py: {seconds} seconds",  # constants of the checks
+    "doctor.py: {seconds} seconds",  # more than a limit of several
+    "readiness.py: {task.silent_seconds} seconds",  # as above
+    "pools.py: {needed} connections",  # a process needs several
+    "config.py: {len(key)} bytes",  # a key of one byte is a mistake of its own
+    "pages.py: {days} days",  # of examples in the manual
+    "page.py: {len(rows)} rows",  # more than three
+    "notice.py: {years} years",  # two or more, else months
+    "notice.py: {months} months",  # three or more, else days
+)
 TEXT_FILES = {".md", ".html", ".yaml", ".toml"}
 
 
@@ -81,6 +102,39 @@ def refused(line: str) -> list[str]:
         for pattern, instead in REFUSED.items()
         if (found := re.search(pattern, line)) is not None
     ]
+
+
+def plurals_of_any_number(tree: ast.AST) -> list[str]:
+    """Sentences that put a number before a plural noun, which is wrong for one, unless the number is a constant limit."""
+    return [
+        f"{getattr(node, 'lineno', 0)}: {{{ast.unparse(number.value)}}} {found.group(1)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for number, text in pairwise(node.values)
+        if isinstance(number, ast.FormattedValue) and isinstance(text, ast.Constant)
+        if (found := COUNTABLE.match(str(text.value))) is not None
+        if re.search(r"(?:^|[._])(?:[A-Z][A-Z_]+|bytes_max)$", ast.unparse(number.value)) is None
+    ]
+
+
+def test_one_is_not_written_with_a_plural() -> None:
+    findings = [f"{source.path}:{one}" for source in service() for one in plurals_of_any_number(source.tree)]
+    unexplained = [one for one in findings if not re.sub(r":\d+", "", one).endswith(NEVER_ONE)]
+    assert not unexplained, "write counted(number, noun):\n" + "\n".join(unexplained)
+
+
+@pytest.mark.parametrize(
+    "sentence", ['f"expire {days} days later"', 'f"{len(rows):,} shared identifiers"', 'f"at {n} files"']
+)
+def test_a_plural_of_any_number_is_found(sentence: str) -> None:
+    assert plurals_of_any_number(ast.parse(sentence))
+
+
+@pytest.mark.parametrize(
+    "sentence", ['f"{_ROWS_MAX:,} rows"', 'f"{name} requests it"', "f\"{counted(n, 'day')} later\""]
+)
+def test_other_words_after_a_value_pass(sentence: str) -> None:
+    assert not plurals_of_any_number(ast.parse(sentence))
 
 
 def test_texts_are_plain_english() -> None:

@@ -10,6 +10,7 @@ from cdp.consent.store import records as record_store
 from cdp.consent.store.records import CommittedRow, Place
 from cdp.flows.audit.findings import LogFinding
 from cdp.kit.db import Transaction
+from cdp.kit.wording import counted
 
 _CHUNK_ROWS: Final = 5_000
 _START: Final = Place(0, datetime(1, 1, 1, tzinfo=UTC))
@@ -30,8 +31,8 @@ def check_acts(tx: Transaction) -> LogFinding:
             logged = {instant: _split(acts) for instant, acts in listed.items()}
             wrong += sum(row.commitment not in logged[row.recorded_at] for row in comparable)
             wrong += _without_entry(tx, [row.recorded_at for row in rows if row.recorded_at not in listed])
-    what = f"{compared:,} consent acts against their entries"
-    return LogFinding(what, f"{wrong:,} acts are not what was logged." if wrong else None)
+    what = f"{counted(compared, 'consent act')} against their entries"
+    return LogFinding(what, f"Not what was logged: {counted(wrong, 'act')}." if wrong else None)
 
 
 def _without_entry(tx: Transaction, instants: list[datetime]) -> int:

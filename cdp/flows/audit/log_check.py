@@ -17,6 +17,7 @@ from cdp.flows.audit.act_check import check_acts
 from cdp.flows.audit.findings import LogFinding
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.vault.sign import is_signed
 
 _CHUNK_ENTRIES: Final = 10_000
@@ -62,14 +63,16 @@ def _check_tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> li
     """The findings about one tree; former trees are checked like the current one."""
     heads = tree_check_store.heads(tx, tree.tree_id)
     name = "" if is_newest else f" of the former log {tree.origin}"
-    signed = LogFinding(f"{len(heads):,} signed checkpoints{name}", _unsigned(log, tree, heads))
+    signed = LogFinding(f"{counted(len(heads), 'signed checkpoint')}{name}", _unsigned(log, tree, heads))
     if not heads:
         return [signed]
     found = tree_check_store.check_tree(tx, tree.tree_id, heads)
     last = heads[-1]
     return [
         signed,
-        LogFinding(f"{last.size:,} leaves{name} against the signed roots", _wrong_leaves(tree, found, last)),
+        LogFinding(
+            f"{counted(last.size, 'leaf', 'leaves')}{name} against the signed roots", _wrong_leaves(tree, found, last)
+        ),
         LogFinding(f"the tiles{name} served to clients", _wrong_tiles(found)),
         LogFinding(
             f"the copy{name} outside the database", _or_fault_detail(lambda: _wrong_copy(tx, log, tree, head=last))
@@ -84,9 +87,9 @@ def _unsigned(log: Log, tree: Tree, heads: list[SignedHead]) -> str | None:
     for head in heads:
         checkpoint = verify_note(head.note, [log.vkey(tree.origin)], is_signed)
         if isinstance(checkpoint, Unverified):
-            return f"At {head.size:,} leaves: {checkpoint.detail}"
+            return f"At {counted(head.size, 'leaf', 'leaves')}: {checkpoint.detail}"
         if (checkpoint.origin, checkpoint.size, checkpoint.root) != (tree.origin, head.size, head.root):
-            return f"At {head.size:,} leaves: the data stored with the note differs from what was signed."
+            return f"At {counted(head.size, 'leaf', 'leaves')}: the data stored with the note differs from what was signed."
     return None
 
 
@@ -95,9 +98,11 @@ def _wrong_leaves(tree: Tree, found: TreeCheck, last: SignedHead) -> str | None:
         return f"Leaves are missing: only the first {found.leaves:,} are present."
     if found.wrong_roots:
         sizes = ", ".join(f"{size:,}" for size in found.wrong_roots[:_NAMED_MAX])
-        return f"The leaves do not produce the root that was signed at {sizes} leaves."
+        return f"The leaves do not produce the root that was signed at these sizes: {sizes}."
     if found.beyond or tree.size != last.size:
-        return f"{found.beyond:,} leaves are not covered by a checkpoint, or the size of the tree differs."
+        return (
+            f"Not covered by a checkpoint: {counted(found.beyond, 'leaf', 'leaves')}; or the size of the tree differs."
+        )
     return None
 
 
@@ -144,11 +149,13 @@ def _leaves(tx: Transaction, head: SignedHead) -> Iterator[bytes]:
 
 def _check_facts(tx: Transaction) -> LogFinding:
     checked = fact_store.check_facts(tx)
-    what = f"{checked.checked:,} facts against their leaves"
+    what = f"{counted(checked.checked, 'fact')} against their leaves"
     if not checked.altered:
         return LogFinding(what)
     named = ", ".join(map(str, checked.altered[:_NAMED_MAX]))
-    return LogFinding(what, f"{len(checked.altered)} facts were altered after they were logged: entries {named}.")
+    return LogFinding(
+        what, f"Altered after they were logged: {counted(len(checked.altered), 'fact')}, entries {named}."
+    )
 
 
 def _check_remembered(tx: Transaction, log: Log, remembered: str) -> LogFinding:

@@ -29,6 +29,7 @@ from cdp.kit.canonical import sha256
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_id
+from cdp.kit.wording import counted
 from cdp.policy.jurisdictions import UNKNOWN
 from cdp.policy.model import Policy, Purpose
 from cdp.rights.store import replay_position as replay_store
@@ -229,15 +230,15 @@ def _check_steps(tx: Transaction, policy: Policy, confirmation: Record, *, rule:
         raise Fault(
             "opt_in_not_requested",
             "No earlier act requests this opt-in",
-            f"After an opt-out of sale, an opt-in takes two acts of the same identifier within {rule.opt_in_window_hours} "
-            "hours: record the request first, without `is_two_step`, and then the confirmation.",
+            f"After an opt-out of sale, an opt-in takes two acts of the same identifier within "
+            f"{counted(rule.opt_in_window_hours, 'hour')}: record the request first, without `is_two_step`, and then the confirmation.",
             status=409,
         )
     if last_opt_out is not None and not opt_ins.is_completed(confirmation, after=last_opt_out):
         raise Fault(
             "asked_too_soon",
             "The person may not be asked to opt in yet",
-            f"They opted out less than {policy.ask_again_after_months} months ago. Only if they began the opt-in themselves, "
+            f"They opted out less than {counted(policy.ask_again_after_months, 'month')} ago. Only if they began the opt-in themselves, "
             "record it with `is_subject_initiated`.",
             status=409,
         )

@@ -26,6 +26,7 @@ from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.ids import encode_id
+from cdp.kit.wording import counted
 from cdp.operations.store import import_jobs as import_job_store
 from cdp.operations.store.import_jobs import ImportJob
 from cdp.policy.identifiers import Identifiers
@@ -179,7 +180,7 @@ class _Run:
         return Fault(
             "import_interrupted",
             "The import was interrupted",
-            f"{fault.detail or fault.title} {self.job.rows_done:,} links were processed, and none of the others. "
+            f"{fault.detail or fault.title} Processed: {counted(self.job.rows_done, 'link')}, and none of the others. "
             "Run the same command again with --resume.",
             status=503,
             retry_after_seconds=fault.retry_after_seconds,

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, to_json
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.policy.frozen import Frozen, Key, TypeKey
 from cdp.policy.problems import Path as Steps
 from cdp.policy.problems import PolicyProblem, Position, choose
@@ -238,8 +239,7 @@ def load_mapping(path: Path) -> Mapping:
 
 def _fault(problems: list[PolicyProblem]) -> Fault:
     listed = sorted(set(problems))
-    count = "1 problem" if len(listed) == 1 else f"{len(listed)} problems"
-    return Fault("invalid_mapping", f"The mapping has {count}", "\n".join(map(str, listed)))
+    return Fault("invalid_mapping", f"The mapping has {counted(len(listed), 'problem')}", "\n".join(map(str, listed)))
 
 
 def _problems(error: ValidationError, source: PolicyFile, document: KnownKeys) -> list[PolicyProblem]:

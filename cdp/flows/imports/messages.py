@@ -26,6 +26,7 @@ from cdp.kit.db import Transaction
 from cdp.kit.db_faults import is_conflict
 from cdp.kit.errors import Fault
 from cdp.kit.ids import encode_id, new_id
+from cdp.kit.wording import counted
 from cdp.operations.store import import_jobs as import_job_store
 from cdp.operations.store.import_jobs import ImportJob
 from cdp.policy.identifiers import EXTERNAL_IDS
@@ -321,7 +322,7 @@ def begin_job(
             raise Fault(
                 "import_unfinished",
                 "An import of this file was not finished",
-                f"{latest.rows_done:,} rows of it were processed. Continue after them with --resume.",
+                f"Processed so far: {counted(latest.rows_done, 'row')}. Continue after them with --resume.",
                 status=409,
             )
         if resume:

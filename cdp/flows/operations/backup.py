@@ -23,6 +23,7 @@ from cdp.kit.config import Config
 from cdp.kit.db import APPLICATION, Database
 from cdp.kit.errors import Fault
 from cdp.kit.state import KEYS, StateFolder
+from cdp.kit.wording import counted
 from cdp.operations.store import backups as backup_store
 from cdp.postgres.dump import dump_database, find_dump_programs, restore_database
 from cdp.rights.replay_file import ReplayFile
@@ -237,7 +238,7 @@ def _require_unused(sessions: int) -> None:
         raise Fault(
             "service_running",
             "A service is running",
-            f"{sessions} sessions of cdp use the database. Stop every service and worker of this database first.",
+            f"The database is used by {counted(sessions, 'session')} of cdp. Stop every service and worker of this database first.",
             status=409,
         )
 

@@ -14,6 +14,7 @@ from cdp.flows.identifiers import IDENTIFIER_PLACE
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import rekey as rekey_store
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.vault.epochs import Rewrapped
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Item
@@ -158,7 +159,7 @@ def _unreadable(count: int) -> Fault:
     return Fault(
         "identifiers_unreadable",
         "Some identifiers cannot be opened",
-        f"{count} identifiers have no key and cannot get a new pseudonym; the old key stays in use. "
+        f"Without a key, and therefore without a new pseudonym: {counted(count, 'identifier')}; the old key stays in use. "
         "Complete the erasures in progress, then rotate again.",
         status=409,
     )

@@ -18,6 +18,7 @@ from cdp.kit.config import Config
 from cdp.kit.db import APPLICATION, Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.state import AUDIT_COPY, KEYS, StateFolder, StateStore
+from cdp.kit.wording import counted
 from cdp.operations.store import backups as session_store
 from cdp.rights.binding import BINDING_FILE, OUTDATED_FILE
 from cdp.rights.replay_file import ReplayFile
@@ -169,7 +170,7 @@ def _check_move(tx: Transaction, config: Config, *, source: StateStore, target: 
         raise Fault(
             "state_target_in_use",
             "The new place is not empty",
-            f"{target.place} contains {len(names)} files of a state store, such as {names[0]}. Nothing was changed. Name an empty "
+            f"{target.place} contains {counted(len(names), 'file')} of a state store, such as {names[0]}. Nothing was changed. Name an empty "
             "folder or database.",
             status=409,
         )

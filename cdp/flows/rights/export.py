@@ -16,6 +16,7 @@ from cdp.flows.rights.person import find_person, values_by_id
 from cdp.flows.rights.unconfirmed import unconfirmed_beside
 from cdp.kit.canonical import instant_text
 from cdp.kit.db import Transaction
+from cdp.kit.wording import counted
 from cdp.policy.jurisdictions import Right
 from cdp.policy.model import Policy
 from cdp.rights import execute
@@ -177,7 +178,7 @@ def _not_shown(plan: tuple[Section, ...], waiting: int) -> Rows:
     if waiting:
         rows.append(
             {
-                "what": f"{waiting} more identifiers, and the data associated with them",
+                "what": f"{counted(waiting, 'more identifier')}, and the data associated with them",
                 "reason": "only a browser linked them to the person; a reviewer decides whether they belong to the same person",
             }
         )

@@ -10,6 +10,7 @@ from cdp.flows.context import Context
 from cdp.flows.rights.person import Person, unknown_request
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
+from cdp.kit.wording import counted
 from cdp.policy.jurisdictions import Regime, Right
 from cdp.policy.model import Policy
 from cdp.rights import lifecycle
@@ -132,7 +133,7 @@ def check_reviewed(person: Person) -> None:
         raise Fault(
             "request_waits",
             "The request waits for a review",
-            f"{len(person.reach.waiting)} identifiers may belong to the same person: `cdp request show` lists them, and "
+            f"{counted(len(person.reach.waiting), 'identifier')} may belong to the same person: `cdp request show` lists them, and "
             "`cdp request review` records whether they do.",
             status=409,
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from cdp.kit.wording import counted
 from cdp.policy.model import EventPlan, Purpose
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue, Kind
@@ -88,9 +89,10 @@ class EventChecks:
             if ends - begins > kept + timedelta(hours=1):
                 yield self._too_long(window, events, kept)
             elif self.now is not None and begins < self.now - kept:
+                kept_for = counted(kept.days, "day")
                 yield Rejection(
                     window.at,
-                    f'"{events.name}" is retained for {kept.days} days, so events of {window.first.value} have expired',
+                    f'"{events.name}" is retained for {kept_for}, so events of {window.first.value} have expired',
                     f"start after {(self.now - kept).date()}",
                 )
 

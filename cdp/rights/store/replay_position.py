@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from cdp.kit.db import Transaction
 from cdp.kit.errors import UNAVAILABLE, Fault
 from cdp.kit.ids import random_bytes
+from cdp.kit.wording import counted
 from cdp.rights.binding import (
     NONCE_BYTES,
     OUTDATED_FILE,
@@ -229,8 +230,8 @@ def _require_bound(position: _Position, file: ReplayFile) -> _Bound:
     written, compactions = file.last_number(), file.compactions()
     if written < position.number or compactions < position.compactions:
         raise _outdated(
-            f"{file.place} ends at line {written:,} and was compacted {compactions:,} times; the database has applied lines up to "
-            f"{position.number:,}, of a file that was compacted {position.compactions:,} times."
+            f"{file.place} ends at line {written:,} and was compacted {counted(compactions, 'time')}; the database has applied lines up to "
+            f"{position.number:,}, of a file that was compacted {counted(position.compactions, 'time')}."
         )
     is_known = bool(position.digest) and compactions == position.compactions
     if file.digest(position.number) != position.digest if is_known else not file.is_whole():
