@@ -14,7 +14,7 @@ from cdp.consent.model import Reason
 from cdp.consent.receipt import is_genuine
 from cdp.flows.consent import acts, lookup, recompute, withdrawal
 from cdp.flows.consent.acts import ConsentStatement
-from cdp.flows.consent.as_of import AsOf
+from cdp.flows.consent.as_of import AsOf, AsOfBasis
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
@@ -201,6 +201,25 @@ class TestLookingUp:
         )
         assert found.records == ()
         assert not any(each.allowed for each in found.verdicts.values())
+
+    def test_of_a_shared_device_no_grant_permits_anything_as_in_ingest(self, rights: RequestPipeline) -> None:
+        granting = consent_context(analytics=True)
+        rights.pipeline.send(messages.track(userId="ada", anonymousId="tablet", context=granting))
+        rights.later(minutes=1)
+        owned_until = rights.pipeline.clock.now()
+        rights.later(minutes=1)
+        rights.pipeline.send(messages.track(userId="bob", anonymousId="tablet", context=granting))
+        rights.later(minutes=1)
+        shared = ("anonymous_id", "tablet")
+        assert rights.pipeline.send(messages.track(anonymousId="tablet", context=granting)) == [
+            Outcome(State.NOT_PERMITTED, "no_grant")
+        ]
+        rights.later(minutes=1)
+        now = rights.pipeline.clock.now()
+        instants = {None: False, AsOf(now, AsOfBasis.OCCURRED): False, AsOf(now, AsOfBasis.RECORDED): False}
+        for as_of, is_allowed in {**instants, AsOf(owned_until, AsOfBasis.RECORDED): True}.items():
+            found = lookup.look_up(rights.context, shared, now, actor="privacy", as_of=as_of)
+            assert found.verdicts["analytics"].allowed is is_allowed, as_of
 
     def test_tells_from_when_one_may_ask_again(self, rights: RequestPipeline) -> None:
         tell(rights, "refuse", "advertising", jurisdiction="us-ca")

@@ -133,7 +133,7 @@ def _by_present_mapping(
         return Situation(policy, (), _no_facts(policy), instant)
     if known.profile_id is None:
         records = record_store.records_of(tx, [known.identifier_id], occurred_by=occurred_by)
-        return Situation(policy, tuple(records), _no_facts(policy), instant)
+        return Situation(policy, _marked(records, {known.identifier_id: known.is_shared}), _no_facts(policy), instant)
     deciding = consent_subject_store.deciding_identifiers(tx, [known.profile_id])[known.profile_id]
     records = record_store.records_of(tx, deciding, occurred_by=occurred_by)
     facts = facts_of(tx, policy, [known.profile_id], now=instant)[known.profile_id]
@@ -147,7 +147,7 @@ def _as_recorded(tx: Transaction, policy: Policy, known: StoredIdentifier | None
     mapping = former_mapping_store.mapping_at(tx, known.identifier_id, at)
     if mapping.profile_id is None:
         records = record_store.records_of(tx, [known.identifier_id], as_of=at)
-        return Situation(policy, tuple(records), _no_facts(policy), at)
+        return Situation(policy, _marked(records, mapping.deciding), _no_facts(policy), at)
     jurisdictions = {int(entry.source.source_id): entry.source.jurisdiction for entry in source_store.sources(tx)}
     former = FormerAges(UNKNOWN_AGE, is_incomplete=False)
     if asks_for_age(policy):

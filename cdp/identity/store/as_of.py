@@ -25,7 +25,7 @@ _OF_THEN: Final = """
 class FormerMapping:
     """What the mapping said about the person of one identifier at an instant.
 
-    `profile_id` is None if no profile owned the identifier then. `deciding` are the identifiers whose consent acts decided,
+    `profile_id` is None if no profile owned the identifier then, which then decides alone. `deciding` are the identifiers whose consent acts decided,
     and whether each of them linked no profiles; `types` those of the identifiers that the profile owned; `sources` those
     that asserted its anchors or edges.
     """
@@ -41,7 +41,8 @@ def mapping_at(tx: Transaction, identifier_id: int, at: datetime) -> FormerMappi
     """The mapping around an identifier at an instant, in five statements."""
     profile_id = _owner(tx, identifier_id, at)
     if profile_id is None:
-        return FormerMapping(None, {}, frozenset(), frozenset(), is_quarantined=False)
+        deciding = {identifier_id: _is_shared(tx, identifier_id, at)}
+        return FormerMapping(None, deciding, frozenset(), frozenset(), is_quarantined=False)
     return FormerMapping(
         profile_id=profile_id,
         deciding=_deciding(tx, profile_id, at),
@@ -76,6 +77,25 @@ def _owner(tx: Transaction, identifier_id: int, at: datetime) -> int | None:
         {"identifier": identifier_id, "at": at},
     )
     return next((profile_id for (profile_id,) in rows), None)
+
+
+def _is_shared(tx: Transaction, identifier_id: int, at: datetime) -> bool:
+    """Whether an identifier was shared at an instant; False for one that is not stored."""
+    rows = tx.execute(
+        """
+        SELECT coalesce(
+            (
+                SELECT f.is_shared FROM identity.former_sharing AS f
+                WHERE f.identifier_id = i.identifier_id AND f.until > %(at)s
+                ORDER BY f.until LIMIT 1
+            ),
+            i.is_shared
+        )
+        FROM identity.identifier AS i WHERE i.identifier_id = %(identifier)s
+        """,
+        {"identifier": identifier_id, "at": at},
+    )
+    return any(is_shared for (is_shared,) in rows)
 
 
 def _deciding(tx: Transaction, profile_id: int, at: datetime) -> dict[int, bool]:
