@@ -20,6 +20,7 @@ from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.replay_file import REPLAY_FILE
 from tests.support.commands import Service, Shell
 from tests.support.databases import EMPTY, plain_url, temporary_database
+from tests.support.killed_command import is_killed_at
 from tests.support.messages import batch, consent_context, identify
 from tests.support.waits import until
 
@@ -184,6 +185,24 @@ def test_a_loss_refuses_every_start_and_is_accepted_only_by_a_confirmed_act(
     if left != installed.newest:
         installed.store.replace(REPLAY_FILE, installed.newest)  # the one that was lost is found
         assert shell.run("source", "list", code=1).stderr.startswith(("state_outdated: ", "replay_file_altered: "))
+
+
+@pytest.mark.parametrize("loss", [gone, older])
+def test_an_acceptance_that_is_killed_at_any_step_is_in_the_log_or_did_not_happen(
+    installed: Installation, loss: Callable[[Installation], None]
+) -> None:
+    loss(installed)
+    shell, accept = installed.shell, ("replay", "--accept-loss", "--yes")
+    for step in range(1, 100):
+        if not is_killed_at(shell, step, accept, with_commits=True):
+            break
+        if shell.result("source", "list").code == 0:
+            assert "replay.loss_accepted" in shell.run("audit", "report", "--json").stdout, f"killed at step {step}"
+            loss(installed)
+    else:
+        raise AssertionError("the acceptance never ended")
+    assert step > 3
+    assert "replay.loss_accepted" in shell.run("audit", "report", "--json").stdout
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)

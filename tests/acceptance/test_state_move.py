@@ -1,8 +1,5 @@
 """An installation moves its state to a database and back; killed at any step, the move is repeated, and nothing is lost."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,36 +12,15 @@ from cdp.flows.rights.replay import is_behind
 from cdp.kit.config import read_config
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
-from tests.support.commands import ROOT, Shell
+from tests.support.commands import Shell
 from tests.support.databases import EMPTY, plain_url, temporary_database
 from tests.support.dumps import dump, restore
-from tests.support.waits import PATIENCE_SECONDS
+from tests.support.killed_command import is_killed_at
 
 pytestmark = pytest.mark.slow
 
 MASTER_KEY = "0123456789abcdef" * 4
 OPT_OUT = ("--purpose", "analytics", "--act", "refuse", "--jurisdiction", "eu")
-# Kills the command before its n-th use of a store that writes; the steps are counted in the same way.
-_KILLER = """
-import os, signal, sys
-from cdp.kit.state import StateFolder
-from cdp.kit.state_database import StateDatabase
-from cdp.kit.db import Transaction
-from cdp.cli.main import main
-left = [int(sys.argv.pop(1))]
-def counted(kind, verb):
-    act = getattr(kind, verb)
-    def step(*arguments, **named):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return act(*arguments, **named)
-    setattr(kind, verb, step)
-for kind in (StateFolder, StateDatabase):
-    for verb in ("create", "append", "replace", "destroy"):
-        counted(kind, verb)
-main()
-"""
 
 
 @dataclass
@@ -141,17 +117,8 @@ def test_a_move_that_is_killed_at_any_step_leaves_one_valid_state_and_can_be_rep
     own, other = shells
     lines = 1
     for step in range(1, 100):
-        done = subprocess.run(
-            [sys.executable, "-c", _KILLER, str(step), *move],
-            cwd=ROOT,
-            env=own.environment(),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-        )
-        if done.returncode == 0:
+        if not is_killed_at(own, step, move):
             break
-        assert done.returncode == -signal.SIGKILL, done.stderr
         # Whatever the step: never both, and neither only where the message says how to go on.
         codes = [shell.result("replay") for shell in shells]
         usable = [result.code == 0 for result in codes]

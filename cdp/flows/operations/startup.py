@@ -20,7 +20,7 @@ from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context, vocabularies_under
 from cdp.flows.operations.policy_activation import put_in_force
 from cdp.flows.operations.policy_start import start_under
-from cdp.flows.rights.replay_loss import accept_loss
+from cdp.flows.rights.replay_loss import log_loss
 from cdp.identity.store import generation as generation_store
 from cdp.kit.clock import Clock, DatabaseClock, TestClock
 from cdp.kit.config import Config
@@ -200,6 +200,7 @@ def open_context(
     with database.transaction() as tx:
         # Every process locks identity before the root keys, which prevents a deadlock between a start and a rotation.
         now = generation_store.lock_exclusive(tx).now
+        is_refused = False
         if use.renews:
             store.delete_drafts(KEYS, AUDIT_COPY)
         if not use.accepts_loss:
@@ -209,8 +210,13 @@ def open_context(
             tx, home / KEYS, master_key, now=now, kms_url=kms_url, wrapped_keys=store.within(KEYS)
         )
         if use.accepts_loss:  # last: the store of another installation has other keys, and is left as it is
-            accept_loss(tx, replay, now)
+            is_refused = bool(log_loss(tx, replay, now).fault)
         put_in_force(tx, policy, now)
+        applied = policy_store.latest_policy(tx)
+    if is_refused:  # after the log: a process that is killed in between left the store refused, not the log silent
+        with database.transaction() as tx:
+            generation_store.lock_exclusive(tx)
+            replay_store.accept_loss(tx, replay)
     signer = vault.root_keys.signer()
     return Context(
         home=home,
@@ -224,6 +230,7 @@ def open_context(
         vocabularies=vocabularies_under(policy),
         is_shared=is_shared,
         notice=notice,
+        policy_applied_at=None if applied is None else applied.applied_at,
     )
 
 
@@ -240,10 +247,11 @@ class PolicyWatcher:
 
     def follow_policy(self) -> bool:
         """Switch to the policy in force; True if it changed."""
-        policy = policy_in_force(self.context.database)
-        if policy is None or policy.fingerprint == self.context.policy.fingerprint:
+        found = _read_in_force(self.context.database)
+        if found is None or found[0].fingerprint == self.context.policy.fingerprint:
             return False
-        self._switch(self.context.with_policy(policy))
+        policy, applied_at = found
+        self._switch(self.context.with_policy(policy, applied_at=applied_at))
         return True
 
     def using(self, database: Database) -> "PolicyWatcher":
@@ -264,12 +272,18 @@ def policy_in_force(database: Database) -> Policy | None:
 
     Raises the fault `policy_outdated` if this version of the program cannot read it.
     """
+    found = _read_in_force(database)
+    return None if found is None else found[0]
+
+
+def _read_in_force(database: Database) -> tuple[Policy, datetime] | None:
+    """As `policy_in_force`, with the instant of its application."""
     with database.transaction(read_only=True) as tx:
         latest = policy_store.latest_policy(tx)
     if latest is None:
         return None
     try:
-        return build_policy(latest.content)
+        return build_policy(latest.content), latest.applied_at
     except Fault as fault:
         raise Fault(
             "policy_outdated",

@@ -60,10 +60,11 @@ def assess_loss(tx: Transaction, file: ReplayFile, now: datetime) -> LossReport:
     )
 
 
-def accept_loss(tx: Transaction, file: ReplayFile, now: datetime) -> LossReport:
-    """Bind the database to this state store, whatever it lacks; the log records that. The caller holds the exclusive lock.
+def log_loss(tx: Transaction, file: ReplayFile, now: datetime) -> LossReport:
+    """Record in the log that the loss of what a state store lacks is accepted; it changes nothing else.
 
-    Raises the fault `nothing_lost` if it lacks nothing.
+    The caller binds the database to the store in a later transaction: files change before a commit, and may do so only once
+    the entry cannot be lost any more. Raises the fault `nothing_lost` if it lacks nothing.
     """
     report = assess_loss(tx, file, now)
     if report.is_empty:
@@ -74,8 +75,6 @@ def accept_loss(tx: Transaction, file: ReplayFile, now: datetime) -> LossReport:
             "was changed.",
             status=409,
         )
-    if report.fault:
-        replay_store.accept_loss(tx, file)
     counts = {"erasures": report.erasures, "suppressions": report.suppressions, "opt_outs": report.opt_outs}
     fact = {
         "kind": "replay.loss_accepted",
