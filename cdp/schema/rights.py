@@ -214,8 +214,9 @@ suppression = Table(
     Index(None, "request_id", postgresql_where=text("request_id <> 0")),
     schema="rights",
     comment="Pseudonyms that must not be processed again (purpose '' means every purpose), under the suppression domain, "
-    "which cannot be joined with the graph. Rows with a request are pending suppressions until the request ends. Of a "
-    "lifted suppression (lifted_at), only messages that occurred before it are still refused.",
+    "which cannot be joined with the graph. Rows with a request are pending suppressions until the request ends; request_id "
+    "-1 is a restriction of an identifier that was unknown, 0 any other suppression. Of a lifted suppression (lifted_at), only "
+    "messages that occurred before it are still refused; a restriction that ended has one as well, and refuses nothing.",
 )
 
 hold = Table(
