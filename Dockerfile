@@ -51,7 +51,9 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# Liveness, not readiness: an orchestrator that restarts or replaces an unhealthy container would end a service that only waits
+# for its database or its replay file, and its embedded database with it. Let load balancers ask /readyz.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['CDP_PORT'] + '/readyz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['CDP_PORT'] + '/healthz', timeout=4)"]
 ENTRYPOINT ["cdp"]
 CMD ["serve", "--no-demo"]

@@ -102,3 +102,10 @@ def test_the_version_is_stated_once() -> None:
     assert stated["version"] == __version__
     repeated = [source.path for source in service() if f'"{__version__}"' in source.text]
     assert repeated == ["cdp/__init__.py"]
+
+
+def test_the_image_is_restarted_by_liveness_and_never_by_readiness() -> None:
+    """A service that waits for its database or its replay file is not ready, and a restart makes nothing better."""
+    (check,) = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if "urllib.request" in line]
+    assert "/healthz" in check
+    assert "/readyz" not in check
