@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from cdp.audit.sequencer import Log
@@ -23,6 +24,7 @@ class Context:
     - `vocabularies` gives, by event and property, the vocabulary whose terms are stored unsealed.
     - `is_shared` is set if another process serves the same embedded database.
     - `notice` must be shown prominently: it is set when a master key was created.
+    - `policy_applied_at` is when the policy was put in force; None before that.
     - `pending_policy` is the fingerprint of the policy folder that a service found at its start and did not put in force.
     """
 
@@ -37,12 +39,19 @@ class Context:
     vocabularies: Mapping[str, Mapping[str, str]]
     is_shared: bool = False
     notice: str | None = None
+    policy_applied_at: datetime | None = None
     pending_policy: str | None = None
 
-    def with_policy(self, policy: Policy) -> "Context":
-        """The same context under another policy."""
+    def with_policy(self, policy: Policy, *, applied_at: datetime | None = None) -> "Context":
+        """The same context under another policy, which was put in force at an instant, or is not."""
         pending = None if self.pending_policy == policy.fingerprint else self.pending_policy
-        return replace(self, policy=policy, vocabularies=vocabularies_under(policy), pending_policy=pending)
+        return replace(
+            self,
+            policy=policy,
+            vocabularies=vocabularies_under(policy),
+            policy_applied_at=applied_at,
+            pending_policy=pending,
+        )
 
 
 def vocabularies_under(policy: Policy) -> Mapping[str, Mapping[str, str]]:

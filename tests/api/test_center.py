@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cdp.operations.store.policies import latest_policy
 from cdp.policy.jurisdictions import DeadlineTerm
 from cdp.policy.model import Policy
 from cdp.policy.purposes import UnknownAge
@@ -105,6 +106,15 @@ def test_it_says_which_purposes_are_combined() -> None:
     combined = f"If you are included in both, combined with: {other}."
     assert combined in told_by(combining(shipped(), "email_marketing", "analytics"))
     assert "combined with" not in told_by(shipped())
+
+
+def test_it_says_when_it_was_last_updated(service: RunningService) -> None:
+    """Section 7011 (e)(4) of the regulations of California."""
+    with service.context.database.transaction(read_only=True) as tx:
+        applied = latest_policy(tx)
+    assert applied is not None
+    day = f"{applied.applied_at.day} {applied.applied_at:%B %Y}"
+    assert f"Last updated on {day}, when the policy" in service.client.get("/privacy").text
 
 
 def test_it_promises_no_opt_out_where_nothing_is_sold() -> None:

@@ -57,7 +57,9 @@ def apply_policy(context: Context, policy: Policy) -> PolicyApplication:
         adoption.adopt(tx, policy, context.clock.now())
         adoption.end_former(tx, policy, context.clock.now())
     apply_definitions(context.database, policy, context.clock.now())
-    return PolicyApplication(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
+    return PolicyApplication(
+        context.with_policy(policy, applied_at=context.clock.now()), is_new=True, profiles=profiles, differences=changes
+    )
 
 
 def with_rules(policy: Policy, rules: Mapping[str, JsonValue]) -> Policy:

@@ -5,6 +5,7 @@ shows whether the browser's Global Privacy Control signal was honored (Californi
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
@@ -80,12 +81,15 @@ PAGES.filters |= {"span": span, "term": term, "address": address}
 def notice(context: InContext, request: Request) -> Response:
     """Who is responsible, purposes, retention periods, rights, and whether this browser's opt-out signal was honored."""
     headers = [part.strip() for value in request.headers.getlist("sec-gpc") for part in value.split(",")]
-    text = notice_text(context.policy, is_gpc_honored=has_gpc(headers))
+    text = notice_text(context.policy, is_gpc_honored=has_gpc(headers), applied_at=context.policy_applied_at)
     return Response(text, media_type=HTML, headers={"Cache-Control": "no-store", "Vary": "Sec-GPC"})
 
 
-def notice_text(policy: Policy, *, is_gpc_honored: bool) -> str:
-    """The page under a policy, for a browser that sends the signal or does not."""
+def notice_text(policy: Policy, *, is_gpc_honored: bool, applied_at: datetime | None = None) -> str:
+    """The page under a policy, for a browser that sends the signal or does not.
+
+    It names the day on which the policy was put in force as that of its last update (California section 7011 (e)(4)).
+    """
     places = {key: jurisdiction.name for key, jurisdiction in policy.jurisdictions.jurisdictions.items()}
     sold = [purpose for purpose in policy.purposes.values() if purpose.sale_or_sharing]
     return PAGES.get_template("notice.html").render(
@@ -102,4 +106,5 @@ def notice_text(policy: Policy, *, is_gpc_honored: bool) -> str:
         retention=policy.retention,
         regimes=policy.jurisdictions.regimes.values(),
         is_gpc_honored=is_gpc_honored,
+        updated_on=None if applied_at is None else f"{applied_at.day} {applied_at:%B %Y}",
     )
