@@ -244,19 +244,36 @@ def errors_page(folder: Path) -> str:
 
 
 def faults_in(source: str) -> Iterator[FaultSite]:
-    """Every fault that a file raises, and every problem it returns, with a constant code and title."""
+    """Every fault that a file raises, and every problem it returns, whose code and title are written there.
+
+    What a title inserts is an ellipsis; a code that is one of two is both.
+    """
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
         values = [argument.value if isinstance(argument, ast.Constant) else None for argument in node.args]
         match node.func.id, values:
-            case "Fault", [str(code), str(title), *_]:
+            case "Fault", [_, _, *_]:
                 status = next((keyword.value.value for keyword in node.keywords if _is_status(keyword)), 400)  # type: ignore[attr-defined]
-                yield FaultSite(code, title, int(status))
+                codes, titles = _texts(node.args[0]), _texts(node.args[1])
+                yield from (FaultSite(code, title, int(status)) for code in codes for title in titles[:1])
             case "ProblemResponse", [int(status), str(code), str(title), *_]:
                 yield FaultSite(code, title, status)
             case _:
                 pass
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """The texts that an expression may be, as far as they are written there."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.IfExp(body=one, orelse=other):
+            return [*_texts(one), *_texts(other)]
+        case ast.JoinedStr(values=[ast.Constant(), *_] as parts):
+            return ["".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)]
+        case _:
+            return []
 
 
 def _is_status(keyword: ast.keyword) -> bool:

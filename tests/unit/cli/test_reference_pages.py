@@ -48,8 +48,17 @@ def test_faults_are_found_where_the_code_raises_them(tmp_path: Path) -> None:
 raise Fault("one", "One happened", "Detail.", status=409)
 x = ProblemResponse(413, "two", "Two happened", "Detail.")
 y = Fault(code, "no constant")
+z = Fault("three", f"It has {count} problems")
+a = Fault("four" if is_one else "five", "Four or five", status=422)
 """
-    assert [(fault.code, fault.status) for fault in faults_in(source)] == [("one", 409), ("two", 413)]
+    assert [(fault.code, fault.status) for fault in faults_in(source)] == [
+        ("one", 409),
+        ("two", 413),
+        ("three", 400),
+        ("four", 422),
+        ("five", 422),
+    ]
     (tmp_path / "a.py").write_text(source)
     assert "| `one` | One happened | 409 | 3 |" in errors_page(tmp_path)
     assert "| `two` | Two happened | 413 | 1 |" in errors_page(tmp_path)
+    assert "| `three` | It has … problems | 400 | 2 |" in errors_page(tmp_path)
