@@ -60,7 +60,10 @@ def restore(folder: Path, state: Path | None, *, yes: bool, screen: Screen) -> N
     if done.migrations:
         screen.line(f"Migrated: {', '.join(done.migrations)}.")
     replayed = done.replayed
-    screen.line(f"Applied again: {counted(replayed.erased, 'erasure')} and {counted(replayed.opt_outs, 'opt-out')}.")
+    screen.line(
+        f"Applied again: {counted(replayed.lines, 'line')} of the replay file; of people in the backup, "
+        f"{counted(replayed.erased, 'erasure')} and {counted(replayed.opt_outs, 'opt-out')}."
+    )
     if done.known_until is None:
         screen.line("The state knows of no erasure or opt-out at all.")
     else:
