@@ -15,6 +15,7 @@ class State(StrEnum):
     """Where a message ended; every message ends in exactly one (docs/reference/ingest.md, "States").
 
     Only a row of a link table can be `REFUSED`: it was recorded, and a rule of the policy did not let it link anything.
+    A `DEFERRED` message waits for an answer, and moves to one of the others when the device answers or the term ends.
     """
 
     STORED = "stored"
@@ -24,6 +25,7 @@ class State(StrEnum):
     INVALID = "invalid"
     BLOCKED = "blocked"
     REFUSED = "refused"
+    DEFERRED = "deferred"
 
 
 @dataclass(frozen=True, slots=True)

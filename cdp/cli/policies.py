@@ -17,6 +17,7 @@ from cdp.flows.operations import policy_history
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_effects import Impact
 from cdp.flows.operations.policy_impact import deletes, measure_impact
+from cdp.flows.operations.sources import deferring_sources
 from cdp.flows.segments.texts import conditions_of
 from cdp.kit.errors import Fault
 from cdp.kit.wording import counted
@@ -24,6 +25,7 @@ from cdp.policy.diff import PolicyDifference, differences
 from cdp.policy.load import load_policy, warnings_of
 from cdp.policy.model import Policy
 from cdp.policy.processing_record import processing_record
+from cdp.postgres.place import find_place
 
 if TYPE_CHECKING:
     from cdp.flows.context import Context
@@ -237,17 +239,30 @@ def _write(out: Path, texts: Mapping[str, str]) -> None:
 def ropa(folder: Path | None, instant: datetime | None, screen: Screen) -> None:
     """Print the record of processing activities (GDPR Art. 30).
 
-    Markdown, or JSON with --json, derived from the policy files. It names what the policy cannot declare.
+    Markdown, or JSON with --json, derived from the policy files, and from the store which sources defer messages. It names what
+    the policy cannot declare.
     """
     if instant is None:
         found = _load(folder)
     else:
         with open_context() as context:
             found = policy_history.readable_policy_at(context, instant)
-    record = processing_record(found)
+    record = processing_record(found, deferring=_deferring())
     screen.result(record)
     for line in record_lines(record):
         screen.line(line)
+
+
+def _deferring() -> tuple[str, ...] | None:
+    """The sources that defer; None without a store that can be read."""
+    config = settings()
+    if config.database_url is None and find_place(config.home) is None:
+        return None
+    try:
+        with open_context() as context:
+            return deferring_sources(context)
+    except Fault:
+        return None
 
 
 def _load(folder: Path | None) -> Policy:

@@ -70,11 +70,26 @@ def record_lines(record: ProcessingRecord) -> Iterator[str]:
     yield f"- Encrypted, and not available to segments: {_listed(record.sealed)}"
     for period in record.periods:
         yield f"- Time limit for {_period(period)}"
+    yield f"- Messages that wait for an answer: {_deferral(record)}"
     for regime, authority in record.regimes.items():
         yield f"- Complaints under {regime}: {authority}"
     yield (
         "- Technical measures of the store: identifiers are keyed hashes, contents are encrypted under a key of each person "
         "that is destroyed with an erasure, and every read is logged by purpose."
+    )
+
+
+def _deferral(record: ProcessingRecord) -> str:
+    """Which sources defer, for how long and how much."""
+    if record.deferring is None:
+        return "not known; no store could be read (`cdp source list`)"
+    if not record.deferring:
+        return "none; no source defers"
+    terms = record.deferral
+    return (
+        f"of {_listed(record.deferring)}; sealed under a key of the device that is destroyed with a refusal, an erasure or after "
+        f"{terms.hours} hours; at most {terms.messages_max:,} messages and {terms.kilobytes_max:,} kB of a device and source; used "
+        "only once the device consents"
     )
 
 

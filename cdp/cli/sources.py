@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
@@ -12,7 +13,11 @@ from cdp.cli.screen import Screen
 from cdp.flows.operations import accounting as accounting_flow
 from cdp.flows.operations import sources
 from cdp.flows.operations.meanings import NOTICES, PROPERTY_NOTICES, meaning_of
-from cdp.sources.model import SourceKind
+from cdp.sources.model import Source, SourceKind
+
+_DEFER_HELP = (
+    "Whether messages of devices that have not answered wait for their answer, sealed, for the term of purposes.yaml."
+)
 
 
 @click.group()
@@ -51,12 +56,21 @@ def source() -> None:
     show_default=True,
     help="The largest request, decompressed. RudderStack's SDKs send up to 4 MB.",
 )
+@click.option("--defer/--no-defer", default=False, show_default=True, help=_DEFER_HELP)
 @command(
     "cdp source create web-shop --jurisdiction eu",
+    "cdp source create web-shop --jurisdiction eu --defer",
     "cdp source create backend --kind server --scope ingest --scope consent",
 )
 def create(
-    name: str, kind: str, jurisdiction: str, *, scopes: tuple[str, ...], request_bytes_max: int, screen: Screen
+    name: str,
+    kind: str,
+    jurisdiction: str,
+    *,
+    scopes: tuple[str, ...],
+    request_bytes_max: int,
+    defer: bool,
+    screen: Screen,
 ) -> None:
     """Create a source and print its write key.
 
@@ -70,20 +84,43 @@ def create(
             jurisdiction=jurisdiction,
             scopes=scopes,
             request_bytes_max=request_bytes_max,
+            defer=defer,
         )
     source = created.entry.source
     screen.result(
-        {
-            "id": int(source.source_id),
-            "name": source.name,
-            "kind": source.kind.value,
-            "jurisdiction": source.jurisdiction,
-            "scopes": sorted(source.scopes),
-            "write_key": created.write_key,
-        }
+        _values(source) | {"write_key": created.write_key},
     )
     screen.facts([("source", source.name), ("kind", source.kind.value), ("write key", created.write_key)])
     screen.line("Only a hash of the write key is stored: save it now.")
+
+
+def _values(shown: Source) -> dict[str, Any]:
+    """A source as `--json` shows it."""
+    return {
+        "id": int(shown.source_id),
+        "name": shown.name,
+        "kind": shown.kind.value,
+        "jurisdiction": shown.jurisdiction,
+        "scopes": sorted(shown.scopes),
+        "defer": shown.defer,
+    }
+
+
+@source.command("update")
+@click.argument("name")
+@click.option("--defer/--no-defer", required=True, help=_DEFER_HELP)
+@command("cdp source update web-shop --defer", "cdp source update web-shop --no-defer --json")
+def update(name: str, *, defer: bool, screen: Screen) -> None:
+    """Let messages wait for an answer, or not.
+
+    When the command ends, every service follows. What waits already waits on until its answer or the end of its term. The
+    change is logged, and `cdp policy ropa` states which sources defer.
+    """
+    with open_context() as context:
+        changed = sources.set_defer(context, name, defer=defer)
+    time.sleep(sources.KEY_SECONDS_MAX)
+    screen.result({"name": name, "defer": changed.source.defer})
+    screen.line("Its messages wait for an answer." if defer else "Its messages do not wait for an answer.")
 
 
 @source.command("list")
@@ -96,27 +133,17 @@ def list_(screen: Screen) -> None:
     with open_context() as context:
         found = sources.list_sources(context)
     screen.result(
-        [
-            {
-                "id": int(entry.source.source_id),
-                "name": entry.source.name,
-                "kind": entry.source.kind.value,
-                "jurisdiction": entry.source.jurisdiction,
-                "scopes": sorted(entry.source.scopes),
-                "created_at": entry.created_at,
-                "disabled_at": entry.disabled_at,
-            }
-            for entry in found
-        ]
+        [_values(entry.source) | {"created_at": entry.created_at, "disabled_at": entry.disabled_at} for entry in found]
     )
     screen.table(
-        ["name", "kind", "jurisdiction", "scopes", "created", "disabled"],
+        ["name", "kind", "jurisdiction", "scopes", "defers", "created", "disabled"],
         [
             (
                 entry.source.name,
                 entry.source.kind.value,
                 entry.source.jurisdiction,
                 ", ".join(sorted(entry.source.scopes)),
+                entry.source.defer,
                 entry.created_at,
                 entry.disabled_at,
             )

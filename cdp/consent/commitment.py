@@ -40,6 +40,7 @@ def act_commitment(salt: bytes, record: Record) -> bytes:
         record.is_two_step,
         record.is_undated,
         record.is_subject_initiated,
+        *(() if record.permits_from is None else (_microseconds(record.permits_from),)),
     )
     return hashlib.sha256(_LABEL + salt + repr(fields).encode()).digest()
 

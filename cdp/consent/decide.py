@@ -5,7 +5,7 @@ The result does not depend on the order or repetition of records, so merging, re
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cdp.consent.model import (
@@ -152,21 +152,34 @@ def _by_records(
     state = _ConsentState()
     since, ends_at = (None, _NEVER) if model is ConsentModel.OPT_IN else (ALWAYS, _FOREVER)
     overridden = _overridden_signals(records, opt_ins, now) if rule.opt_in_overrides_gpc else frozenset()
+    over_at = _NEVER
     for at, acts in _timeline(records, now, overridden):
         if ends_at < at:
-            since = None
+            since, over_at = None, max(over_at, ends_at)
         for record in acts:
             if record.act is Act.GRANT:
                 state.add_grant(record, opt_ins)
             else:
                 state.add_refusal(_requirement_of(record, rule), at)
+                over_at = at
         ends_at = state.ends_at(model)
-        since = None if ends_at <= at else since or at
+        since = None if ends_at <= at else _since(since or at, acts, over_at)
     if since is None or ends_at <= now:
         return _refusal(records, rule, state, now=now)
     allowing = _allowing(records, state, now, opt_ins=opt_ins)
     reason = Reason.GRANTED if allowing else Reason.NOT_REFUSED if rule.model else Reason.LEGAL_BASIS
     return Verdict(True, reason, since, None if ends_at == _FOREVER else ends_at, allowing)
+
+
+def _since(since: datetime, acts: list[Record], over_at: datetime) -> datetime:
+    """The start of a permission, which these grants begin at the first message that waited for them.
+
+    But never before, or at the instant of, the last refusal or end of a permission.
+    """
+    waited = min((record.permits_from for record in acts if record.permits_from is not None), default=since)
+    if since <= waited:
+        return since
+    return waited if over_at < waited else min(since, over_at + timedelta.resolution)
 
 
 def _overridden_signals(records: list[Record], opt_ins: OptIns, now: datetime) -> frozenset[tuple[RecordId, datetime]]:

@@ -97,7 +97,7 @@ class Record:
     `is_shared` is not in the ledger: it is set if the identifier is currently shared, because its grants then have no
     effect. Neither is `shortened_to`: the end that a shorter validity of a later policy gives the grant. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an act that
     confirms an opt-in which an earlier act requested; `is_subject_initiated` one that the person began without being asked. `is_undated` marks a grant of which it is not known when it was given: it
-    overrides no refusal.
+    overrides no refusal. `permits_from` is the instant of the first message that waited for the grant of its device.
     """
 
     record_id: RecordId
@@ -122,6 +122,7 @@ class Record:
     is_shared: bool = False
     shortened_to: datetime | None = None
     repeated_at: datetime | None = None
+    permits_from: datetime | None = None
 
     @property
     def until(self) -> datetime | None:

@@ -155,6 +155,7 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
         categories=folder.purposes.categories,
         purposes=folder.purposes.purposes,
         signals=folder.purposes.signals,
+        deferral=folder.purposes.deferral,
         identifiers=folder.identifiers,
         retention=folder.retention,
         events=folder.events.resolved(),

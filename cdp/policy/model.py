@@ -21,7 +21,7 @@ from cdp.policy.identifiers import (
     Promotion,
 )
 from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm, Jurisdiction, Jurisdictions, Regime, Right
-from cdp.policy.purposes import ConsentModel, LegalBasis, Purpose, Purposes, UnknownAge
+from cdp.policy.purposes import ConsentModel, Deferral, LegalBasis, Purpose, Purposes, UnknownAge
 from cdp.policy.readers import MARKETER, STAFF, ReaderRole, Readers
 from cdp.policy.retention import After, KeepRule, LegalHoldRule, Retention, RetentionClass, StandingRule
 from cdp.policy.segments import SegmentText
@@ -52,6 +52,7 @@ __all__ = [
     "ConsentModel",
     "CookieFormat",
     "DeadlineTerm",
+    "Deferral",
     "Destination",
     "Destinations",
     "EmailFolding",
@@ -123,6 +124,8 @@ class Policy(Frozen):
     """Purposes by key, in the order of the file."""
     signals: SignalSettings
     """What this site is in consent signals, and the cookies that are read."""
+    deferral: Deferral
+    """How long and how much messages of a source that defers wait for an answer."""
     identifiers: Identifiers
     """Identifier types with their blocked values, bounds and promotions."""
     retention: Retention

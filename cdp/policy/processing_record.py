@@ -61,12 +61,22 @@ class PurposeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DeferralTerms:
+    """For how many hours messages wait for an answer, and how much of one device and source at most."""
+
+    hours: int
+    messages_max: int
+    kilobytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessingRecord:
     """The whole record: `purposes` in the order of the policy, and what applies to all of them.
 
     `responsible` names the controller and others (Art. 30(1)(a)); `not_stated` is what the policy cannot or does not state.
 
-    `sealed` names the properties and traits whose values are encrypted and never read by segments.
+    `deferring` names the sources whose messages wait for an answer, None where that is not known; `deferral` is how long and
+    how much waits. `sealed` names the properties and traits whose values are encrypted and never read by segments.
     """
 
     fingerprint: str
@@ -77,10 +87,12 @@ class ProcessingRecord:
     sealed: tuple[str, ...]
     periods: tuple[Period, ...]
     regimes: dict[str, str]
+    deferring: tuple[str, ...] | None
+    deferral: DeferralTerms
 
 
-def processing_record(policy: Policy) -> ProcessingRecord:
-    """The record under this policy, purposes in the order of the file."""
+def processing_record(policy: Policy, *, deferring: tuple[str, ...] | None = None) -> ProcessingRecord:
+    """The record under this policy, purposes in the order of the file; `deferring` are the sources that defer."""
     return ProcessingRecord(
         fingerprint=policy.fingerprint,
         responsible=policy.responsible.parties,
@@ -90,6 +102,8 @@ def processing_record(policy: Policy) -> ProcessingRecord:
         sealed=tuple(sorted(set(_sealed(policy)))),
         periods=tuple(_periods_of_all(policy)),
         regimes={regime.name: regime.authority for regime in policy.jurisdictions.regimes.values()},
+        deferring=deferring,
+        deferral=DeferralTerms(policy.deferral.hours, policy.deferral.messages_max, policy.deferral.kilobytes_max),
     )
 
 

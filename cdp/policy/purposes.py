@@ -143,6 +143,22 @@ class Purpose(KeyedEntry):
         return ConsentModel.OPT_IN if ConsentModel.OPT_IN in models else ConsentModel.OPT_OUT
 
 
+class Deferral(Frozen):
+    """How long, and how much, messages wait for an answer if their source defers (docs/explanation/consent.md)."""
+
+    hours: Annotated[int, Field(ge=1, le=720)] = 24
+    """Hours after its receipt in which a message waits; then its key is destroyed."""
+    messages_max: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Messages that wait at most for one device from one source; further ones are not permitted, as without deferral."""
+    kilobytes_max: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Kilobytes of messages that wait at most for one device from one source."""
+
+    @property
+    def bytes_max(self) -> int:
+        """The same in bytes."""
+        return self.kilobytes_max * 1024
+
+
 class Purposes(Frozen):
     """The file `purposes.yaml`."""
 
@@ -154,3 +170,5 @@ class Purposes(Frozen):
     """The purposes; at most thirty, because an event carries one bit for every purpose that ever existed."""
     signals: SignalSettings = SignalSettings()
     """Our id as a vendor, and the cookies that are read."""
+    deferral: Deferral = Deferral()
+    """Messages that wait for an answer, of sources with `--defer`; absent: the defaults."""

@@ -206,5 +206,6 @@ def _params(scope: Scope) -> dict[str, list[int]]:
         Space.ANCHOR.value: list(scope.anchors),
         Space.PROFILE.value: list(scope.profiles),
         Space.SUBJECT.value: list(scope.subjects),
+        Space.DEFERRED.value: list(scope.deferred),
         Space.REQUEST.value: [scope.request_id] if scope.request_id else [],  # 0 marks permanent suppressions
     }

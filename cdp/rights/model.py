@@ -171,14 +171,16 @@ class LegalHold:
 class Scope:
     """Everything about one person that an erasure or an export covers, as random ids.
 
-    `subjects` are the owners of keys that seal data of the person: identifiers, anchors and the request itself.
+    `deferred` are the owners of the throw-away keys of messages that wait for an answer of the person's devices. `subjects` are
+    the owners of all keys that seal data of the person: identifiers, anchors, those, and the request itself.
     """
 
     request_id: int
     identifiers: frozenset[int]
     anchors: frozenset[int]
     profiles: frozenset[int]
+    deferred: frozenset[int] = frozenset()
 
     @property
     def subjects(self) -> frozenset[int]:
-        return self.identifiers | self.anchors | ({self.request_id} if self.request_id else set())
+        return self.identifiers | self.anchors | self.deferred | ({self.request_id} if self.request_id else set())

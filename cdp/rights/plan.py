@@ -25,8 +25,8 @@ from cdp.schema.dictionary import (
 
 
 class Space(StrEnum):
-    """The ids that a tie is compared with: identifiers, anchors, profiles, subjects of keys, the request, or the events
-    of the person's anchors.
+    """The ids that a tie is compared with: identifiers, anchors, profiles, subjects of keys, the request, the events
+    of the person's anchors, or the keys of messages that wait for an answer of the person's devices.
     """
 
     IDENTIFIER = "identifier"
@@ -35,6 +35,7 @@ class Space(StrEnum):
     SUBJECT = "subject"
     REQUEST = "request"
     EVENT = "event"
+    DEFERRED = "deferred"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,6 +94,7 @@ _TIES: dict[str, tuple[Tie, ...]] = {
     ),
     "subject": (Tie("subject_id", Space.SUBJECT),),
     "request": (Tie("request_id", Space.REQUEST),),
+    "deferred": (Tie("subject_id", Space.DEFERRED),),
 }
 
 _FINAL_SCHEMAS = ("destinations", "identity", "rights", "vault")
@@ -104,6 +106,7 @@ _WHY = {
     Space.IDENTIFIER: "belongs to an identifier of the person",
     Space.REQUEST: "was needed while the request was in progress",
     Space.SUBJECT: "decrypts what was sealed for the person",
+    Space.DEFERRED: "waits for an answer of a device of the person",
 }
 
 _LIFTED_SUPPRESSION = "lifted at once; without it, a late message from before the erasure would be stored again"

@@ -23,12 +23,14 @@ accounting = Table(
     Column("reason", Text, nullable=False, info=impersonal()),
     Column("messages", Integer, nullable=False, info=impersonal()),
     CheckConstraint(
-        "state IN ('stored', 'duplicate', 'suppressed', 'not_permitted', 'invalid', 'blocked', 'refused')", name="state"
+        "state IN ('stored', 'duplicate', 'suppressed', 'not_permitted', 'invalid', 'blocked', 'refused', 'deferred')",
+        name="state",
     ),
-    CheckConstraint("messages > 0", name="messages"),
+    CheckConstraint("messages > 0 OR (state = 'deferred' AND messages < 0)", name="messages"),
     Index(None, "hour", "source_id"),
     schema="accounting",
-    comment="The outcome of every message; appended per batch, summed on read, compacted by the worker.",
+    comment="The outcome of every message; appended per batch, summed on read, compacted by the worker. A deferred message whose "
+    "wait ended is taken away by a negative row in its hour, beside the row of the state in which it ended.",
 )
 
 notice = Table(

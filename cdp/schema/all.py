@@ -8,6 +8,7 @@ from cdp.schema import (  # noqa: F401 - importing a module declares its tables
     audit,
     behavior,
     consent,
+    deferred,
     destinations,
     identity,
     identity_history,

@@ -56,7 +56,7 @@ class Declaration:
     """The privacy declaration of one column.
 
     `export` names the field in an access export, None when it is not exported; `via` names the id
-    space that ties the row to a person (`identifier`, `anchor`, `profile`, `request`).
+    space that ties the row to a person (`identifier`, `anchor`, `profile`, `request`, `deferred`).
     """
 
     is_personal: bool

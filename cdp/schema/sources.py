@@ -1,6 +1,7 @@
 """Tables of sources: who may send messages, with which write key."""
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -8,6 +9,7 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -25,8 +27,10 @@ source = Table(
     Column("request_bytes_max", Integer, nullable=False, info=impersonal()),
     Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("disabled_at", DateTime(timezone=True), info=impersonal()),
+    Column("defer", Boolean, nullable=False, server_default=text("false"), info=impersonal()),
     CheckConstraint("kind IN ('browser', 'server')", name="kind"),
     CheckConstraint("kind = 'server' OR NOT 'consent' = ANY (scopes)", name="public_keys_record_no_consent"),
     schema="sources",
-    comment="Where messages come from; the kind caps what authority its consent signals can have.",
+    comment="Where messages come from; the kind caps what authority its consent signals can have. `defer`: messages of people who "
+    "have not answered wait sealed for their answer.",
 )

@@ -20,7 +20,10 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A sender of messages. `request_bytes_max` bounds one decompressed request."""
+    """A sender of messages. `request_bytes_max` bounds one decompressed request.
+
+    With `defer`, messages of devices that have not answered wait for their answer, sealed under a key of the device.
+    """
 
     source_id: SourceId
     name: str
@@ -28,6 +31,7 @@ class Source:
     scopes: frozenset[str]
     jurisdiction: str
     request_bytes_max: int
+    defer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,11 @@ class SubjectKeys:
         self._cache = KeyCache(cached_keys_max)
         self._listeners: list[WeakMethod[Callable[[int | None], None]]] = []
 
-    def create(self, tx: Transaction, ids: Sequence[int]) -> dict[int, bytes]:
-        """Create and store a key for each new subject; returns the keys, for immediate use. Two statements."""
+    def create(self, tx: Transaction, ids: Sequence[int], *, is_cached: bool = True) -> dict[int, bytes]:
+        """Create and store a key for each new subject; returns the keys, for immediate use. Two statements.
+
+        Keys that are thrown away soon are not cached: `keys_once` reads them, `throw_away` destroys them.
+        """
         if not ids:
             return {}
         keys = dict(zip(ids, _random_keys(len(ids)), strict=True))
@@ -48,8 +51,17 @@ class SubjectKeys:
         store.add_keys(
             tx, epoch_id, list(keys), wrapped=self._root_keys.wrap_keys(epoch_id, list(keys), list(keys.values()))
         )
-        self._cache.add(keys)
+        if is_cached:
+            self._cache.add(keys)
         return keys
+
+    def keys_once(self, tx: Transaction, ids: Iterable[int]) -> dict[int, bytes]:
+        """The keys by subject id, not cached; a shredded subject has none. One statement."""
+        return self._root_keys.unwrap_keys(store.keys_of(tx, list(ids)))
+
+    def throw_away(self, tx: Transaction, ids: Sequence[int]) -> int:
+        """Destroy keys that no process caches; returns how many there were."""
+        return store.delete_keys(tx, ids) if ids else 0
 
     def prepare(self, epoch_id: int, ids: Sequence[int]) -> FreshKeys:
         """Create a key for each new subject without storing it; `store_prepared` stores what a transaction uses."""

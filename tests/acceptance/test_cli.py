@@ -283,6 +283,11 @@ def test_a_policy_that_excludes_people_is_applied_after_a_yes(shell: Shell, tmp_
     assert "minimum_age: 16" in earlier
     assert "minimum_age: 21" in shell.run("policy", "show", "--file", "purposes.yaml").stdout
     assert "## Writing to you by e-mail" in shell.run("policy", "ropa").stdout
+    assert "wait for an answer: none; no source defers" in shell.run("policy", "ropa").stdout
+    assert shell.json("source", "create", "patient", "--defer")["defer"]
+    assert "wait for an answer: of patient; sealed" in shell.run("policy", "ropa").stdout
+    assert not shell.json("source", "update", "patient", "--no-defer")["defer"]
+    assert shell.json("policy", "ropa")["deferring"] == []
     shell.run("policy", "apply", "--yes")
 
 

@@ -24,6 +24,7 @@ VALUES: Final = {
     "import": ["--mapping", "{mapping}"],
     "serve": ["--port", "0"],
     "segment preview": ["new_buyers"],
+    "source update": ["--defer"],
     "state discard": ["--from", "file:///srv/former-state"],
     "state move": ["--to", "file:///srv/state"],
 }

@@ -60,6 +60,7 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/api/v1/sources", None, {"admin"}),
     ("POST", "/api/v1/sources", {"name": "?"}, {"admin"}),
     ("POST", "/api/v1/sources/{name}/rotate", None, {"admin"}),
+    ("POST", "/api/v1/sources/{name}/defer", {"defer": True}, {"admin"}),
     ("POST", "/api/v1/sources/{name}/disable", None, {"admin"}),
     ("GET", "/api/v1/tokens", None, {"admin"}),
     ("POST", "/api/v1/tokens", {"name": "?"}, {"admin"}),

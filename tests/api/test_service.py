@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cdp.audit.checkpoint import parse_checkpoint, parse_note, parse_vkey
 from cdp.audit.merkle import leaf_hash
 from cdp.audit.verify import verify_leaves, verify_note
+from cdp.flows.operations.sources import KEY_SECONDS_MAX
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.logs import SafeFormatter
@@ -151,6 +153,24 @@ def test_metrics_count_messages_by_state_and_name_nobody(service: RunningService
     again = service.call("admin", "GET", "/metrics").text
     assert "cdp_audit_lag_seconds 0.0" in again
     assert "bea" not in text
+
+
+def test_a_source_that_defers_answers_as_any_other_and_counts_what_waits(service: RunningService) -> None:
+    made = service.post("admin", "/api/v1/sources", {"name": "patient", "jurisdiction": "eu"}, 201)
+    assert made["defer"] is False
+    service.send(messages.page(anonymousId="d"), key=made["write_key"])
+    changed = service.post("admin", "/api/v1/sources/patient/defer", {"defer": True}, 200)
+    assert (changed["name"], changed["defer"]) == ("patient", True)
+    assert service.post("admin", "/api/v1/sources/nobody/defer", {"defer": True}, 404)["code"] == "unknown_source"
+    service.post("admin", "/api/v1/sources/patient/defer", {"defer": "yes"}, 422)
+    time.sleep(KEY_SECONDS_MAX + 0.1)
+    service.send(messages.page(anonymousId="d"), key=made["write_key"])
+    told = service.get("auditor", "/api/v1/ingest/accounting", source="patient")
+    assert told["by_state"] == {"not_permitted": 1, "deferred": 1}
+    text = service.call("admin", "GET", "/metrics").text
+    assert "cdp_deferred_messages 1.0" in text
+    assert "cdp_deferred_overdue 0.0" in text
+    assert service.post("admin", "/api/v1/sources", {"name": "second", "defer": True}, 201)["defer"] is True
 
 
 def test_accounting_adds_up(service: RunningService) -> None:

@@ -139,6 +139,7 @@ def operations(rights: RequestPipeline, written: dict[str, str]) -> None:
         with context.database.transaction() as tx:
             tx.execute("SELECT setval(pg_get_serial_sequence('sources.source', 'source_id'), 100)")
         sources_flow.create_source(context, "till", kind=SourceKind.SERVER)
+        sources_flow.set_defer(context, "till", defer=True)
         sources_flow.replace_write_key(context, "till")
         sources_flow.disable_source(context, "till")
     with stage(rights, written):

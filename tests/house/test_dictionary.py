@@ -5,6 +5,7 @@ fills, that an erasure leaves, or that an export omits appears in a set differen
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from cdp.consent.store import deferred as deferred_store
 from cdp.consent.store.role_projections import prepare_roles
 from cdp.flows.rights.corrections import store_values
 from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database, Transaction
+from cdp.kit.ids import new_id
 from cdp.rights.model import CorrectedTrait, Scope, Verb
 from cdp.rights.plan import Space, Tie, erasure_plan, export_plan, personal_columns
 from cdp.rights.store.reviews import decide
 from cdp.schema.all import tables
 from cdp.schema.dictionary import Erase, declaration_of, undeclared
+from cdp.vault.pseudonym import SUPPRESSION
+from cdp.vault.vault import Item
 from tests.support.messages import order, track
 from tests.support.people import ADA, NOON
 from tests.support.policies import permit_all
@@ -64,7 +69,19 @@ def only_person(tx: Transaction) -> Scope:
     """All ids of the store, which holds nobody but Ada."""
     ids = (tx.execute(f"SELECT {space}_id FROM identity.{space}") for space in ("identifier", "anchor", "profile"))
     identifiers, anchors, profiles = (frozenset(row[0] for row in rows) for rows in ids)
-    return Scope(0, identifiers, anchors, profiles)
+    deferred = frozenset(row[0] for row in tx.execute("SELECT subject_id FROM consent.deferred_device"))
+    return Scope(0, identifiers, anchors, profiles, deferred)
+
+
+def defer(tx: Transaction, rights: RequestPipeline) -> None:
+    """Let a message of a device of the person wait for an answer."""
+    vault, subject, event = rights.context.vault, new_id(), b"\x05" * 16
+    pseudonym = vault.hashes.pseudonym(SUPPRESSION, "anonymous_id", "one")
+    keys = vault.subject_keys.create(tx, [subject], is_cached=False)
+    (sealed,) = vault.seal_many(keys, deferred_store.MESSAGE, [Item(subject, event, b'{"body": {"a": 1}}')])
+    deferred_store.add_devices(tx, {(pseudonym, 1): subject})
+    deferred_store.add_messages(tx, [deferred_store.DeferredMessage(subject, event, NOON, NOON, NOON, False, sealed)])
+    deferred_store.mark_granted(tx, [pseudonym], NOON)
 
 
 def add_missing_rows(tx: Transaction, person: Scope) -> None:
@@ -137,6 +154,7 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
                 "occurred_at": NOON,
                 "recorded_at": NOON,
                 "valid_until": NOON,
+                "permits_from": NOON,
                 "salt": BYTES,
             },
         ),
@@ -239,6 +257,7 @@ def rows_of_person(tx: Transaction, table: str, ties: Iterable[Tie], person: Sco
         Space.PROFILE: person.profiles,
         Space.SUBJECT: person.subjects,
         Space.REQUEST: [person.request_id],
+        Space.DEFERRED: person.deferred,
     }
     found = []
     for tie in ties:
@@ -257,11 +276,12 @@ def rows_of_person(tx: Transaction, table: str, ties: Iterable[Tie], person: Sco
 def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
     request = rights.ask("erasure", ("user_id", "ada"))
     with rights.context.database.transaction() as tx:
+        defer(tx, rights)
         person = only_person(tx)
         add_missing_rows(tx, person)
         store_values(tx, rights.context, request.request_id, values=[CorrectedTrait("city", "Lyon")])
         decide(tx, request.request_id, {max(person.identifiers): True}, now=NOON)
-        scope = Scope(request.request_id, person.identifiers, person.anchors, person.profiles)
+        scope = replace(person, request_id=request.request_id)
         steps = [step for step in erasure_plan() if step.verb is not Verb.KEEP]
         filled = {
             f"{step.table}.{name}"
@@ -281,6 +301,7 @@ def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
 def test_every_exportable_column_is_exported(rights: RequestPipeline) -> None:
     request = rights.ask("access", ("user_id", "ada"))
     with rights.context.database.transaction() as tx:
+        defer(tx, rights)
         add_missing_rows(tx, only_person(tx))
         store_values(tx, rights.context, request.request_id, values=[CorrectedTrait("city", "Lyon")])
     data = rights.opened(request)["data"]

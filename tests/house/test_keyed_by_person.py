@@ -11,6 +11,8 @@ PERSON = ("profile_id", "anchor_id", "identifier_id")
 # Tables that are keyed otherwise, each with the reason.
 EXCEPTIONS = {
     "behavior.duplicate": "queried by message, before the person is known, and partitioned by hash",
+    "consent.deferred_device": "keyed by the owner of a throw-away key: the device need not be known; an index leads to its pseudonym",
+    "consent.deferred_message": "keyed by the owner of the throw-away key that seals it",
     "consent.record": "append-only, keyed by the id that receipts name; an index leads to the identifier",
     "consent.repetition": "keyed by the record that was repeated",
     "consent.withdrawal": "a queue, processed in the order of withdrawal",

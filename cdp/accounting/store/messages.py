@@ -1,5 +1,6 @@
 """SQL of the message accounting: appended per batch, summed on reading, compacted by the worker."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
@@ -14,7 +15,7 @@ def hour_of(instant: datetime) -> datetime:
 
 
 def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId, State, str], int]) -> None:
-    """Append the outcomes of a batch: (source, state, reason) to number of messages, each above zero.
+    """Append the outcomes of a batch: (source, state, reason) to number of messages, none of them zero.
 
     One statement, whatever their number; none when there are none.
     """
@@ -37,6 +38,20 @@ def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[Source
     )
 
 
+def move_deferred(tx: Transaction, ended: Mapping[tuple[SourceId, datetime, State, str], int]) -> None:
+    """Count deferred messages whose wait ended in the state in which each ended, in the hour in which it was counted.
+
+    `ended` maps (source, hour, state, reason) to a number above zero. The sum of each hour stays the same.
+    """
+    by_hour: dict[datetime, Counter[tuple[SourceId, State, str]]] = {}
+    for (source_id, hour, state, reason), number in ended.items():
+        counts = by_hour.setdefault(hour, Counter())
+        counts[source_id, state, reason] += number
+        counts[source_id, State.DEFERRED, ""] -= number
+    for hour, counts in by_hour.items():
+        add_accounting(tx, hour, counts)
+
+
 def accounting(
     tx: Transaction, since: datetime, until: datetime, *, source_ids: Collection[SourceId] | None = None
 ) -> list[AccountingEntry]:
@@ -48,6 +63,7 @@ def accounting(
         WHERE hour >= %(since)s AND hour < %(until)s
           AND (%(sources)s::integer[] IS NULL OR source_id = ANY(%(sources)s::integer[]))
         GROUP BY source_id, hour, state, reason
+        HAVING sum(messages) <> 0
         ORDER BY hour, source_id, state, reason
         """,
         {"since": since, "until": until, "sources": None if source_ids is None else list(source_ids)},
@@ -82,6 +98,7 @@ def compact_accounting(tx: Transaction, before: datetime) -> int:
             SELECT source_id, hour, state, reason, sum(messages)::integer
             FROM deleted
             GROUP BY source_id, hour, state, reason
+            HAVING sum(messages) <> 0
             RETURNING 1
         )
         SELECT (SELECT count(*) FROM deleted) - (SELECT count(*) FROM kept)

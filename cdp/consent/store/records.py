@@ -29,6 +29,7 @@ _COLUMNS = (
     ("is_two_step", "bool"),
     ("is_undated", "bool"),
     ("is_subject_initiated", "bool"),
+    ("permits_from", "timestamptz"),
 )
 
 
@@ -120,7 +121,7 @@ def records_of(
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated,
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated, r.permits_from,
                CASE WHEN r.act = 'grant' AND EXISTS (SELECT FROM consent.validity) THEN consent.shortened_end(
                    r.purpose, least(r.occurred_at, r.recorded_at), r.recorded_at,
                    least(%(as_of)s::timestamptz, %(occurred_by)s::timestamptz)
@@ -173,7 +174,7 @@ def committed_acts(tx: Transaction, after: Place, limit: int) -> list[CommittedR
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated,
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated, r.permits_from,
                NULL::timestamptz, NULL::timestamptz, r.salt
         FROM consent.record AS r
         WHERE r.record_id > %(after)s AND r.salt IS NOT NULL
@@ -224,7 +225,7 @@ def _record(row: Row) -> Record:
     (
         record_id, identifier_id, purpose, act, authority, jurisdiction, notice_version, notice_hash, source_id, signal,
         signal_hash, rule, policy_fingerprint, occurred_at, recorded_at, valid_until, is_two_step, is_undated,
-        is_subject_initiated, shortened_to, repeated_at,
+        is_subject_initiated, permits_from, shortened_to, repeated_at,
     ) = row  # fmt: skip
     return Record(
         record_id=RecordId(record_id),
@@ -246,6 +247,7 @@ def _record(row: Row) -> Record:
         is_two_step=is_two_step,
         is_undated=is_undated,
         is_subject_initiated=is_subject_initiated,
+        permits_from=permits_from,
         shortened_to=shortened_to,
         repeated_at=repeated_at,
     )

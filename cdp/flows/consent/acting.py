@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from cdp.consent.model import Act, Record
+from cdp.flows.consent.deferred import refuse_deferred
 from cdp.flows.consent.followers import put_in_force
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import add_uncovered, current_verdicts
@@ -76,6 +77,7 @@ def record_acts(
     kept = [record for record in records if record.act.is_refusal or record.act.is_of_restriction]
     ended = [record for record in records if record.act is Act.RELEASE]
     suppression_store.release(tx, [(pseudonyms[record.identifier_id], record.purpose) for record in ended], now)
+    refuse_deferred(tx, context.vault, {pseudonyms[record.identifier_id] for record in kept if record.act.is_refusal})
     replay_store.append(
         tx, context.replay, [replay_line(record, pseudonyms[record.identifier_id]) for record in kept], now=now
     )

@@ -15,6 +15,7 @@ from cdp.consent.opt_in import OptIns, last_opt_out_at
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.acting import ensure_identifiers, replay_line
+from cdp.flows.consent.deferred import grant_deferred, refuse_deferred
 from cdp.flows.consent.followers import put_in_force
 from cdp.flows.consent.receipt_steps import receipt_of
 from cdp.flows.consent.recording import append_act
@@ -95,7 +96,8 @@ def record(context: Context, statement: ConsentStatement) -> RecordedAct:
         state = suppression_store.suppression_states(tx, [suppression_pseudonym], now).get(suppression_pseudonym)
         if state is not None and _is_refused(draft, state):
             raise _suppressed()
-        recorded = replace(draft, identifier_id=ensure_identifiers(tx, context, [identifier], now=now)[identifier])
+        identifier_id = ensure_identifiers(tx, context, [identifier], now=now)[identifier]
+        recorded = grant_deferred(tx, replace(draft, identifier_id=identifier_id), suppression_pseudonym, now=now)
         if recorded.is_two_step and rule.sale_or_sharing:
             _check_steps(tx, context.policy, recorded, rule=rule)
         append_act(tx, recorded, _fact(recorded, context.policy, statement), now=now)
@@ -104,6 +106,7 @@ def record(context: Context, statement: ConsentStatement) -> RecordedAct:
         put_in_force(tx, context.policy, [recorded], now=now)
         generation_store.advance(tx, changed=True)
         if recorded.act.is_refusal:
+            refuse_deferred(tx, context.vault, [suppression_pseudonym])
             replay_store.append(tx, context.replay, [replay_line(recorded, suppression_pseudonym)], now=now)
     receipt = receipt_of(context, recorded, context.policy, identifier_type=identifier.type)
     return RecordedAct(outward_id(recorded), recorded.authority.value, receipt)

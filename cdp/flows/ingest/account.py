@@ -30,8 +30,12 @@ _IGNORED: Final[Mapping[Ignored, NoticeKind]] = {
 class BatchOutcomes:
     """The outcome of each message by its position, and the positions of duplicates with another body than the stored.
 
-    `left_out` counts by source and type the identifiers that messages named and that a higher word has.
+    `left_out` counts by source and type the identifiers that messages named and that a higher word has. The messages are counted
+    in the hour of `counted_at`; those that `is_reopened` waited for an answer were counted before.
     """
+
+    counted_at: datetime
+    is_reopened: bool = False
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     other_bodies: set[int] = field(default_factory=set)

@@ -7,8 +7,9 @@ number of messages.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from cdp.accounting.model import Outcome, State
 from cdp.audit.store import facts as fact_store
@@ -90,6 +91,29 @@ class Ingest:
         with suppress(_RolledBack):
             self.process(messages, also=_roll_back)
 
+    def reopen(
+        self,
+        messages: Sequence[Message],
+        *,
+        claim: Callable[[Transaction, datetime], Collection[int]],
+        end: Callable[[Transaction, Mapping[int, Outcome], datetime], None],
+    ) -> None:
+        """Process messages that waited for an answer, and were counted when they arrived, in one transaction.
+
+        `claim` gives, under the exclusive lock, the positions of those that may still be opened; `end` is called with their
+        outcomes. Those that still wait have the outcome `deferred`.
+        """
+        with self._running, collector_paused():
+            now = self._clock.now()
+            read = self._read(messages)
+            self._ensure_partitions(read, now)
+            with self._database.transaction() as tx:
+                lock = self._lock(tx)
+                claimed = claim(tx, lock.now)
+                some = [message for message in read if message.position in claimed]
+                ended = self._decider.decide(tx, some, lock, counted_at=now, is_reopened=True)
+                end(tx, ended.outcomes, lock.now)
+
     def clear_cache(self, version: int | None = None) -> None:
         """Drop every identifier from memory; with a `version`, unless this process itself led the store to it.
 
@@ -116,16 +140,9 @@ class Ingest:
         """Read, decide, write and account. Its intermediate values are freed before garbage is collected again."""
         now = self._clock.now()
         read = self._read(messages)
-        ensure_partitions(
-            self._database,
-            months_needed(
-                (message.classified.retention_class, message.message.occurred_at)
-                for message in read
-                if message.outcome is None and not has_expired_event(self._plan, message, now)
-            ),
-        )
+        self._ensure_partitions(read, now)
         with self._database.transaction() as tx:
-            ended = self._decide(tx, read)
+            ended = self._decide(tx, read, now)
             invalid: Counter[tuple[SourceId, str]] = Counter(
                 (message.source.source_id, message.reason)
                 for message in messages
@@ -168,11 +185,24 @@ class Ingest:
             for message in read
         ]
 
-    def _decide(self, tx: Transaction, messages: Sequence[ReadMessage]) -> BatchOutcomes:
+    def _ensure_partitions(self, messages: Sequence[ReadMessage], now: datetime) -> None:
+        ensure_partitions(
+            self._database,
+            months_needed(
+                (message.classified.retention_class, message.message.occurred_at)
+                for message in messages
+                if message.outcome is None and not has_expired_event(self._plan, message, now)
+            ),
+        )
+
+    def _decide(self, tx: Transaction, messages: Sequence[ReadMessage], now: datetime) -> BatchOutcomes:
+        return self._decider.decide(tx, messages, self._lock(tx), counted_at=now)
+
+    def _lock(self, tx: Transaction) -> generation_store.Lock:
         lock = generation_store.lock_exclusive(tx)
         if self.profile_cache.begin(lock.version):
             self._refresh(tx)
-        return self._decider.decide(tx, messages, lock)
+        return lock
 
     def _refresh(self, tx: Transaction) -> None:
         """Another process may have erased a person, or rotated or shredded keys, since this process last looked."""

@@ -7,8 +7,11 @@ from typing import Final
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.ages import AGE, BIRTHDAY
 from cdp.behavior.model import EventId
+from cdp.consent.deferral import Deferrals
+from cdp.consent.model import Record
 from cdp.flows.ingest.consent_inputs import ConsentInputs, Verdicts
 from cdp.flows.ingest.consent_state import ConsentState
+from cdp.flows.ingest.defer import defer_again, deferred_outcome, note_acts, reaching_records
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.purposes import permitted_bits
 from cdp.flows.ingest.signals import records_of_message
@@ -26,7 +29,8 @@ _DUPLICATE: Final = Outcome(State.DUPLICATE)
 class BatchJudge:
     """Decides each message, by sequence; refuses what no purpose permits. See `cdp.identity.resolve.Judge`.
 
-    `bodies` are the body digests of the messages of this batch that are stored.
+    `bodies` are the body digests of the messages of this batch that are stored. `deferrals` is what waits for answers of the
+    devices of the batch, None if nothing can.
     """
 
     plan: IngestPlan
@@ -36,6 +40,7 @@ class BatchJudge:
     consent: ConsentState
     decided: dict[int, DecidedMessage] = field(default_factory=dict)
     bodies: dict[EventId, bytes] = field(default_factory=dict)
+    deferrals: Deferrals | None = None
 
     def begin(self, _world: World, decided: int) -> None:
         """Drop everything but the decisions about messages up to the sequence `decided`, which stay as they are."""
@@ -43,6 +48,8 @@ class BatchJudge:
             del self.decided[sequence]
         self.consent.restart()
         self.bodies.clear()
+        if self.deferrals is not None:
+            self.deferrals.restart()
 
     def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, origin: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
@@ -69,9 +76,11 @@ class BatchJudge:
     ) -> DecidedMessage:
         consent = self.consent
         records = records_of_message(self.plan, consent.ledger, world, message=message, lock=self.lock)
+        if self.deferrals is not None and records:
+            records = reaching_records(self.plan, self.deferrals, message, records=records)
         refused = self._refused_early(message, previous)
         if refused is not None:
-            consent.keep_opt_outs(world, records)
+            self._keep_opt_outs(world, message, records)
             return refused
         age = consent.ages.stated(origin)
         consent.ages.add(message.read, proposal, origin)
@@ -79,11 +88,19 @@ class BatchJudge:
         decided = self._permitted(message, group.verdicts, previous, world=world)
         if decided.outcome is not _STORED:
             consent.ages.restore(origin, age)
-            consent.keep_opt_outs(world, records)
+            self._keep_opt_outs(world, message, records)
         elif proposal is None or not proposal.facts:
             self.bodies[message.read.event_id] = message.read.message.body_digest
             consent.accept(world, message, proposal, origin=origin, group=group, records=records)
+            if self.deferrals is not None:
+                note_acts(self.plan, self.deferrals, message, records=records, is_stored=True)
         return decided
+
+    def _keep_opt_outs(self, world: World, message: IdentifiedMessage, records: list[Record]) -> None:
+        """Keep the opt-outs of a message that is not stored."""
+        self.consent.keep_opt_outs(world, records)
+        if self.deferrals is not None:
+            note_acts(self.plan, self.deferrals, message, records=records, is_stored=False)
 
     def _decide_cached(
         self, message: IdentifiedMessage, verdicts: Verdicts, previous: DecidedMessage | None, *, world: World
@@ -106,7 +123,11 @@ class BatchJudge:
         digest = self.bodies.get(read.event_id)
         if digest is not None:
             return DecidedMessage(read, message, _DUPLICATE, 0, digest != read.message.body_digest)
-        return previous if previous is not None and previous.outcome is not _STORED else None
+        if previous is None or previous.outcome is _STORED:
+            return None
+        if self.deferrals is not None and previous.outcome.state is State.DEFERRED:
+            defer_again(self.plan, self.deferrals, message)
+        return previous
 
     def _permitted(
         self, message: IdentifiedMessage, verdicts: Verdicts, previous: DecidedMessage | None, *, world: World
@@ -116,6 +137,8 @@ class BatchJudge:
             return previous
         bits, reason = permitted_bits(self.plan, message.read, verdicts, bits=self.inputs.bits)
         outcome = _STORED if bits else Outcome(State.NOT_PERMITTED, reason)
+        if not bits and self.deferrals is not None:
+            outcome = deferred_outcome(self.plan, self.deferrals, message, verdicts=verdicts) or outcome
         read = message.read
         if bits and (read.classified.plain_traits or read.classified.sealed_traits):
             read = _with_traits_aside(message, world)

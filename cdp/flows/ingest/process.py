@@ -10,13 +10,15 @@ from cdp.flows.ingest.account import BatchOutcomes
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.cacheable import cacheable
 from cdp.flows.ingest.consent_state import ConsentState
+from cdp.flows.ingest.defer import load_deferrals, settled, write_deferred
 from cdp.flows.ingest.judge import BatchJudge
 from cdp.flows.ingest.load import identify
 from cdp.flows.ingest.load_consent import load_consent_inputs
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.profile_cache import ProfileCache
+from cdp.flows.ingest.purposes import permitted_bits
 from cdp.flows.ingest.screen import find_duplicates, hash_identifiers, screen
-from cdp.flows.ingest.stages import IdentifiedMessage, ReadMessage, ScreenedMessage
+from cdp.flows.ingest.stages import CachedProfile, IdentifiedMessage, ReadMessage, ScreenedMessage
 from cdp.flows.ingest.start_state import start_state
 from cdp.flows.ingest.write import write_batch
 from cdp.flows.ingest.write_consent import opt_outs_of
@@ -51,16 +53,28 @@ class BatchDecider:
     writer_cache: WriterCache
     replay: ReplayFile
 
-    def decide(self, tx: Transaction, messages: Sequence[ReadMessage], lock: generation_store.Lock) -> BatchOutcomes:
-        """Decide and write; gives the outcome of every message."""
+    def decide(
+        self,
+        tx: Transaction,
+        messages: Sequence[ReadMessage],
+        lock: generation_store.Lock,
+        *,
+        counted_at: datetime,
+        is_reopened: bool = False,
+    ) -> BatchOutcomes:
+        """Decide and write; gives the outcome of every message, which is to be counted in the hour of `counted_at`.
+
+        Messages that `is_reopened` waited for an answer: those that still do are left as they are.
+        """
         messages = [_by(lock.now, message) for message in messages]
-        ended = BatchOutcomes(
+        ended = BatchOutcomes(counted_at, is_reopened)
+        ended.outcomes.update(
             {message.position: message.outcome for message in messages if message.outcome is not None}
         )
         pending = [
             message for message in messages if message.outcome is None or message.needs_decision(message.outcome)
         ]
-        found = ((message.position, self.profile_cache.find(message)) for message in pending)
+        found = ((message.position, self._find_cached(message)) for message in pending)
         cached = {position: profile for position, profile in found if profile is not None}
         screened = screen(tx, self.vault, pending, plan=self.plan, cached=cached)
         ended.add(screened)
@@ -68,6 +82,14 @@ class BatchDecider:
         if open_messages:
             self._decide(tx, open_messages, ended, lock=lock)
         return ended
+
+    def _find_cached(self, message: ReadMessage) -> CachedProfile | None:
+        """The cached profile of a message; None where it may wait for an answer, for which its device must be known."""
+        cached = self.profile_cache.find(message)
+        if cached is None or not message.message.source.defer:
+            return cached
+        bits, _ = permitted_bits(self.plan, message, cached.verdicts, bits=self.writer_cache.masks)
+        return cached if bits else None
 
     def _decide(
         self,
@@ -88,7 +110,8 @@ class BatchDecider:
         inputs = load_consent_inputs(tx, state, identified, bits=self.writer_cache.masks)
         consent = ConsentState(plan, inputs, now)
         by_sequence = {message.sequence: message for message in identified}
-        judge = BatchJudge(plan, inputs, by_sequence, lock, consent)
+        deferrals = load_deferrals(tx, plan, identified, now=now, is_reopened=ended.is_reopened)
+        judge = BatchJudge(plan, inputs, by_sequence, lock, consent, deferrals=deferrals)
         try:
             done = run(
                 lambda knowledge: start_state(tx, state, inputs, knowledge=knowledge, lock=lock),
@@ -100,10 +123,14 @@ class BatchDecider:
             self._decide_in_chunks(tx, messages, ended, lock=lock)
             return
         decided = [judge.decided[message.sequence] for message in identified]
+        if deferrals is not None:
+            decided = settled(decided, deferrals)
         ended.add(decided)
         ended.left_out.update(_left_out(done, judge.messages))
         result = BatchResult(tx, self.vault, plan, state, done, consent, decided, now, self.writer_cache)
         touched = write_batch(result) | state.links.keys()
+        if deferrals is not None:
+            write_deferred(result, deferrals, ended.counted_at)
         replay_store.append(tx, self.replay, opt_outs_of(consent.ledger, decided), now=now)
         advanced = generation_store.advance(tx, next_sequence=first_sequence + len(messages))
         if state.closure is not None:

@@ -20,6 +20,7 @@ STATES: Final[Mapping[str, str]] = {
     State.INVALID: "rejected, for the reasons below",
     State.BLOCKED: "only identifiers that identify nobody",
     State.REFUSED: "a row of a link table whose link a rule refused",
+    State.DEFERRED: "wait, sealed, for an answer of the device",
 }
 
 _REFUSALS: Final[Mapping[str, str]] = {
@@ -38,6 +39,9 @@ _REFUSALS: Final[Mapping[str, str]] = {
 }
 
 _OTHERS: Final[Mapping[tuple[str, str], str]] = {
+    (State.DEFERRED, ""): "The source defers, and the device has not answered yet.",
+    (State.NOT_PERMITTED, "not_answered"): "It waited for an answer of the device until its term ended.",
+    (State.NOT_PERMITTED, "too_many_deferred"): "As much as policy allows waited for the device already.",
     (State.STORED, ""): "A purpose was permitted, or a contract covers it.",
     (State.DUPLICATE, ""): "A message with the same id is already stored.",
     (

@@ -15,10 +15,12 @@ from cdp.behavior.retention import horizon
 from cdp.behavior.store import ages as age_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.traits import compile_traits
+from cdp.consent.store import deferred as deferred_store
 from cdp.consent.store import session_sweep as session_sweep_store
 from cdp.consent.store import sweep as consent_sweep_store
 from cdp.consent.store.projection import bits_of
 from cdp.destinations.store import sweep as outbox_sweep_store
+from cdp.flows.consent.deferred import end_unanswered
 from cdp.flows.consent.verdicts import asks_for_age, project_traits, refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.operations import retention_identifiers as ending
@@ -57,10 +59,12 @@ HOLDS: Final = "rights.hold"
 REPLAY_LINES: Final = "replay.jsonl"
 FACTS: Final = "audit.fact"
 SESSIONS: Final = "consent.reader_session"
+DEFERRED: Final = "consent.deferred_message"
 
 _BUCKETS_REASON: Final = "No window of a computed trait includes these days any more."
 _MESSAGES_REASON: Final = "Once the event has expired, a repeated message is rejected as expired."
 _REPLAY_REASON: Final = "No backup that can still be restored needs these lines, or a later line says as much."
+_DEFERRED_REASON: Final = "Nobody answered in the term in which messages wait (policies/purposes.yaml, `deferral`)."
 _HOLDS_REASON: Final = "The law that required them no longer does."
 
 _Count = Callable[[Transaction, datetime], int]
@@ -81,7 +85,12 @@ class SweepTask:
 
 def sweep_tasks(context: Context, now: datetime) -> list[SweepTask]:
     """The tasks for everything that expires, except events; what refers to an identifier ends with it."""
-    return [*_behavior_tasks(context, now), *_person_tasks(context, now), *_rights_tasks(context, now)]
+    return [
+        *_behavior_tasks(context, now),
+        *_person_tasks(context, now),
+        *_rights_tasks(context, now),
+        _deferred_task(context, now),
+    ]
 
 
 def _behavior_tasks(context: Context, now: datetime) -> list[SweepTask]:
@@ -264,6 +273,17 @@ def _aged(
         rule.reason,
         lambda tx: count(tx, expired_at),
         lambda tx, rows_max: delete(tx, expired_at, rows_max),
+    )
+
+
+def _deferred_task(context: Context, now: datetime) -> SweepTask:
+    """The task of messages that nobody answered in their term; the worker ends them as well, within a second."""
+
+    def delete(tx: Transaction, rows_max: int) -> int:
+        return end_unanswered(tx, context.vault, generation_store.lock_exclusive(tx).now, rows_max=rows_max)
+
+    return SweepTask(
+        "deferred_messages", DEFERRED, _DEFERRED_REASON, lambda tx: deferred_store.count_ended(tx, now), delete
     )
 
 

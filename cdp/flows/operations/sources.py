@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from cdp.access.credentials import hash_secret, new_write_key
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.operations.names import check_name
+from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.jurisdictions import UNKNOWN
 from cdp.schema.ids import SourceId
@@ -39,9 +41,10 @@ def create_source(
     jurisdiction: str = UNKNOWN,
     scopes: Collection[str] = (INGEST,),
     request_bytes_max: int = REQUEST_BYTES_DEFAULT,
+    defer: bool = False,
     actor: str = "operator",
 ) -> NewSource:
-    """Create a source.
+    """Create a source. With `defer`, messages of devices that have not answered wait for their answer.
 
     Faults: `invalid_name`, `unknown_scope`, `scope_needs_server`, `unknown_jurisdiction`, `source_exists` (409).
     """
@@ -61,7 +64,7 @@ def create_source(
         raise Fault("unknown_jurisdiction", "Unknown jurisdiction", f"The policy declares {known}.", status=422)
     now = context.clock.now()
     write_key = new_write_key()
-    draft = Source(SourceId(0), name, kind, frozenset(scopes), jurisdiction, request_bytes_max)
+    draft = Source(SourceId(0), name, kind, frozenset(scopes), jurisdiction, request_bytes_max, defer)
     with context.database.transaction() as tx:
         source = source_store.add_source(tx, draft, hash_secret(write_key), now=now)
         if source is None:
@@ -73,6 +76,8 @@ def create_source(
             )
         fact = {"kind": "source.created", "actor": actor, "source": int(source.source_id)}
         fact_store.append(tx, fact, now)
+        if defer:
+            _log_defer(tx, source.source_id, defer=True, actor=actor, now=now)
     return NewSource(SourceEntry(source, now, None), write_key)
 
 
@@ -80,6 +85,33 @@ def list_sources(context: Context) -> list[SourceEntry]:
     """Every source, disabled ones included, by name."""
     with context.database.transaction(read_only=True) as tx:
         return source_store.sources(tx)
+
+
+def deferring_sources(context: Context) -> tuple[str, ...]:
+    """The active sources whose messages wait for an answer, by name."""
+    return tuple(
+        entry.source.name for entry in list_sources(context) if entry.source.defer and entry.disabled_at is None
+    )
+
+
+def set_defer(context: Context, name: str, *, defer: bool, actor: str = "operator") -> SourceEntry:
+    """Let messages of a source wait for an answer, or no longer; what waits already waits on. Fault: `unknown_source` (404).
+
+    Services follow within `KEY_SECONDS_MAX`.
+    """
+    now = context.clock.now()
+    with context.database.transaction() as tx:
+        source = source_store.source_named(tx, name)
+        if source is None or not source_store.set_defer(tx, source.source_id, defer=defer):
+            raise unknown_source()
+        if source.defer is not defer:
+            _log_defer(tx, source.source_id, defer=defer, actor=actor, now=now)
+        return next(entry for entry in source_store.sources(tx) if entry.source.source_id == source.source_id)
+
+
+def _log_defer(tx: Transaction, source_id: SourceId, *, defer: bool, actor: str, now: datetime) -> None:
+    fact = {"kind": "source.defer_changed", "actor": actor, "source": int(source_id), "is_deferring": defer}
+    fact_store.append(tx, fact, now)
 
 
 def replace_write_key(context: Context, name: str, *, actor: str = "operator") -> str:

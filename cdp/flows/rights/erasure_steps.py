@@ -10,10 +10,12 @@ from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.destinations.model import RecipientNotice
 from cdp.destinations.store import outbox as outbox_store
+from cdp.flows.consent.deferred import ERASED, end_deferred
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
 from cdp.flows.rights.erasure_preview import kept_rows
 from cdp.flows.rights.legal_hold import held_classes, hold_events
+from cdp.flows.rights.pending import suppress_while_running
 from cdp.flows.rights.person import Person
 from cdp.flows.rights.request_steps import fulfilled
 from cdp.identity.store import generation as generation_store
@@ -53,9 +55,8 @@ def start_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
     request_store.update_request(run.tx, run.request)
     steps = [(step.position, StepCount(step.table, step.verb, 0, step.reason)) for step in plan]
     step_store.add_steps(run.tx, run.request.request_id, steps)
-    suppression_store.add_pending_suppressions(run.tx, run.request.request_id, run.pseudonyms, now=run.now)
+    suppress_while_running(run.tx, run.context, run.request.request_id, pseudonyms=run.pseudonyms, now=run.now)
     erase_salts(run.tx, run.scope)
-    generation_store.advance(run.tx, changed=True)
 
 
 def erase_salts(tx: Transaction, scope: Scope) -> int:
@@ -190,6 +191,7 @@ def suppress_person(run: ErasureRun, until: datetime | None) -> None:
     Where only an erasure was asked for, the suppression is lifted at once: what occurred before it is still refused.
     """
     suppression_store.suppress(run.tx, run.pseudonyms, run.now, until=until)
+    end_deferred(run.tx, run.context.vault, run.pseudonyms, outcome=ERASED)
     log_suppressed(run.tx, len(run.pseudonyms), run.now, request=run.request.outward_id)
     lines: list[Line] = [_replay_line(run, until)]
     if run.request.mode is ErasureMode.ERASE:

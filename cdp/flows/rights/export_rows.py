@@ -13,8 +13,8 @@ from cdp.behavior.rules import instant_of
 from cdp.behavior.store.batch import trait_row
 from cdp.behavior.store.events import with_texts
 from cdp.flows.rights.person import named_identifier_row, value_row
-from cdp.flows.rights.unconfirmed import Unconfirmed
-from cdp.identity.model import Evidence
+from cdp.flows.rights.unconfirmed import Unconfirmed, named_beside
+from cdp.identity.model import Evidence, Identifier
 from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
@@ -35,6 +35,7 @@ _EVIDENCE: Final = frozenset(
 SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
     "behavior.event.sealed": lambda row: (row["anchor_id"], UUID(row["event_id"]).bytes),
     "behavior.restricted_event.sealed": lambda row: (row["anchor_id"], UUID(row["event_id"]).bytes),
+    "consent.deferred_message.sealed": lambda row: (row["subject_id"], UUID(row["event_id"]).bytes),
     "behavior.trait.sealed": lambda row: (row["anchor_id"], trait_row(row["anchor_id"], row["name"])),
     "identity.identifier.sealed": lambda row: (row["identifier_id"], row["identifier_id"]),
     "identity.resolution.message_sealed": lambda row: (row["anchor_id"], row["sequence"]),
@@ -50,7 +51,12 @@ _SEALED_AS: Final[Mapping[str, str]] = {"behavior.restricted_event": "behavior.e
 """Rows are moved from one table to the other without opening them."""
 
 _JSON: Final = frozenset(
-    {*(f"{table}.sealed" for table in EVENT_TABLES), "behavior.trait.sealed", "rights.request_value.sealed"}
+    {
+        *(f"{table}.sealed" for table in EVENT_TABLES),
+        "behavior.trait.sealed",
+        "consent.deferred_message.sealed",
+        "rights.request_value.sealed",
+    }
 )
 _PLAIN: Final = frozenset(
     {*(f"{table}.plain" for table in EVENT_TABLES), "behavior.trait.plain", "behavior.bucket.last_plain"}
@@ -201,6 +207,10 @@ def _completed(lookups: ExportLookups, section: Section, row: Row, *, values: di
     """The row with derived fields: its identifier, request id, segment text or expiry, and withheld values."""
     if section.table in EVENT_TABLES:
         return _completed_event(lookups, section, row, values=values)
+    if section.table == "consent.deferred_message" and values["message"] is not None:
+        own = frozenset(Identifier(entry["type"], entry["value"]) for entry in lookups.identifiers.values())
+        body = values["message"]["body"]
+        return values | {"message": named_beside(lookups.policy, body, own).hide(body)}
     if section.table == "behavior.trait":
         plan = lookups.policy.events.traits.get(row["name"])
         category = plan.category if plan else lookups.policy.events.unknown_category

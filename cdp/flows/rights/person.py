@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from cdp.consent.store import deferred as deferred_store
 from cdp.consent.store import records as record_store
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_identifiers, open_identifiers
@@ -28,27 +29,30 @@ NAMED_IDENTIFIER_COLUMN = SealedColumn("rights.request_identifier", "sealed")
 class Person:
     """The person a request is about: the identifiers it names, and how far they reach.
 
-    `known` are the ids of the named identifiers that the store has.
+    `known` are the ids of the named identifiers that the store has. `deferred` are the owners of the keys of what waits for
+    an answer of the person's devices.
     """
 
     named: tuple[NamedIdentifier, ...]
     reach: Reach
     known: Mapping[int, NamedIdentifier]
+    deferred: frozenset[int] = frozenset()
 
     @property
     def is_nothing_held(self) -> bool:
         """Whether nothing at all is stored under the identifiers that the request names."""
-        return not self.known
+        return not self.known and not self.deferred
 
     def erasure_scope(self, request_id: int) -> Scope:
         """What an erasure covers, including identifiers that only this person's anchors contain."""
         own = self.reach
-        return Scope(request_id, own.identifiers | own.orphans, own.anchors, own.profiles)
+        return Scope(request_id, own.identifiers | own.orphans, own.anchors, own.profiles, self.deferred)
 
     def export_scope(self, request_id: int) -> Scope:
         """What an export covers: the person's own data, and verdicts and segments of profiles with no other person."""
         own = self.reach
-        return Scope(request_id, own.identifiers, own.anchors, own.profiles | (own.continuing - own.ambiguous))
+        profiles = own.profiles | (own.continuing - own.ambiguous)
+        return Scope(request_id, own.identifiers, own.anchors, profiles, self.deferred)
 
 
 def named_identifiers(tx: Transaction, context: Context, *request_ids: int) -> tuple[NamedIdentifier, ...]:
@@ -106,13 +110,17 @@ def find_person_of(
     found = reach(verified, neighborhood, excluded)
     unverified = _profiles_with_unverified_identifiers(context.policy, neighborhood, found.waiting)
     retired = reach_store.retired_into(tx, found.profiles)
-    return Person(
+    person = Person(
         named,
         replace(found, profiles=found.profiles | retired, ambiguous=found.ambiguous | unverified),
         {
             stored.identifier_id: NamedIdentifier(identifier.type, identifier.value)
             for identifier, stored in known.items()
         },
+    )
+    return replace(
+        person,
+        deferred=frozenset(deferred_store.subjects_of_devices(tx, suppression_pseudonyms_of(tx, context, person))),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from cdp.audit.store import facts as fact_store
 from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.store import records as record_store
+from cdp.flows.consent.deferred import ERASED, REFUSED, end_deferred
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import refresh_verdicts
 from cdp.flows.context import Context
@@ -121,12 +122,15 @@ def _apply_lines(
     for is_opt_out, group in groupby((numbered.line for numbered in lines), key=lambda line: isinstance(line, OptOut)):
         if is_opt_out:
             opt_outs = [line for line in group if isinstance(line, OptOut)]
+            refusing = {line.pseudonym for line in opt_outs if Act(line.act).is_refusal}
+            end_deferred(tx, context.vault, refusing, outcome=REFUSED)
             _restore_opt_outs(tx, context, opt_outs, counts=counts, now=now)
             continue
         for line in group:
             if isinstance(line, Erased):
                 counts["erased"] += _erase(tx, context, line, now=now)
                 suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
+                end_deferred(tx, context.vault, line.pseudonyms, outcome=ERASED)
                 log_suppressed(tx, len(line.pseudonyms), now)
             elif isinstance(line, Lifted):
                 suppression_store.lift(tx, line.pseudonyms, line.lifted_at)

@@ -15,6 +15,7 @@ from cdp.flows.reads import Reading, log_read
 from cdp.flows.rights.answer import DOWNLOAD_DAYS, export
 from cdp.flows.rights.corrections import checked_values, named_values, store_values
 from cdp.flows.rights.kinds import FLOWS
+from cdp.flows.rights.pending import suppress_while_running
 from cdp.flows.rights.person import (
     NAMED_IDENTIFIER_COLUMN,
     find_person,
@@ -66,7 +67,6 @@ from cdp.rights.refusable import purposes_refused_by
 from cdp.rights.store import legal_holds as legal_hold_store
 from cdp.rights.store import requests as request_store
 from cdp.rights.store import steps as step_store
-from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.vault import Item
 
 __all__ = [
@@ -229,10 +229,9 @@ def verify(context: Context, request_id: int, now: datetime) -> Request:
         request = accepted(lifecycle.verify(locked_request(tx, request_id), now))
         if request.kind is Right.ERASURE:
             person = find_person(tx, context, request)
-            suppression_store.add_pending_suppressions(
-                tx, request_id, suppression_pseudonyms_of(tx, context, person), now=now
+            suppress_while_running(
+                tx, context, request_id, pseudonyms=suppression_pseudonyms_of(tx, context, person), now=now
             )
-            generation_store.advance(tx, changed=True)
         request_store.update_request(tx, request)
         fact_store.append(tx, event_fact(request, "request.verified"), now)
     return request

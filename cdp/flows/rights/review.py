@@ -6,6 +6,7 @@ from datetime import datetime
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_identifiers, read_identifier
+from cdp.flows.rights.pending import suppress_while_running
 from cdp.flows.rights.person import find_person, suppression_pseudonyms_of
 from cdp.flows.rights.request_steps import locked_request
 from cdp.identity.store import generation as generation_store
@@ -15,7 +16,6 @@ from cdp.policy.jurisdictions import Right
 from cdp.rights.model import ENDED
 from cdp.rights.receipt import event_fact
 from cdp.rights.store import reviews as review_store
-from cdp.rights.store import suppressions as suppression_store
 
 
 def review(
@@ -55,10 +55,9 @@ def review(
         review_store.decide(tx, request_id, decisions, now=now)
         person = find_person(tx, context, request)
         if request.kind is Right.ERASURE and included:
-            suppression_store.add_pending_suppressions(
-                tx, request_id, suppression_pseudonyms_of(tx, context, person), now=now
+            suppress_while_running(
+                tx, context, request_id, pseudonyms=suppression_pseudonyms_of(tx, context, person), now=now
             )
-            generation_store.advance(tx, changed=True)
         tally = {"included": sum(decisions.values()), "excluded": len(decisions) - sum(decisions.values())}
         fact_store.append(tx, event_fact(request, "request.reviewed") | {"by_reason": tally}, now)
     return len(person.reach.waiting)

@@ -3,7 +3,7 @@
 Anybody can name any address in a browser, so an archive does not show them: they may be somebody else's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from cdp.identity.normalize import IdentifierReader
 from cdp.identity.rules import Rules
 from cdp.identity.store import anchors as anchor_store
 from cdp.kit.db import Transaction
+from cdp.policy.model import Policy
 from cdp.rights.model import Scope
 
 HIDDEN: Final[Mapping[str, str]] = {"held_but_not_shown": "an address or a number that only a browser named"}
@@ -56,3 +57,10 @@ def unconfirmed_beside(tx: Transaction, context: Context, scope: Scope) -> Uncon
         guarded,
         IdentifierReader(context.policy.identifiers),
     )
+
+
+def named_beside(policy: Policy, body: Mapping[str, Any], own: Collection[Identifier]) -> Unconfirmed:
+    """The identifiers of people in a message that waits for an answer, apart from the person's own: nothing ties them yet."""
+    reader, rules = IdentifierReader(policy.identifiers), Rules(policy.identifiers)
+    named = (identifier for identifier in reader.promote(body).identifiers if identifier.type in rules.person_level)
+    return Unconfirmed(frozenset(named) - frozenset(own), tuple(sorted(rules.person_level)), reader)

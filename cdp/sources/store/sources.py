@@ -16,10 +16,10 @@ def add_source(tx: Transaction, source: Source, write_key_hash: bytes, *, now: d
     rows = tx.execute(
         """
         INSERT INTO sources.source
-            (name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, created_at)
-        VALUES (%(name)s, %(kind)s, %(hash)s, %(scopes)s, %(jurisdiction)s, %(bytes)s, %(now)s)
+            (name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, defer, created_at)
+        VALUES (%(name)s, %(kind)s, %(hash)s, %(scopes)s, %(jurisdiction)s, %(bytes)s, %(defer)s, %(now)s)
         ON CONFLICT DO NOTHING
-        RETURNING source_id, name, kind, scopes, jurisdiction, request_bytes_max
+        RETURNING source_id, name, kind, scopes, jurisdiction, request_bytes_max, defer
         """,
         {
             "name": source.name,
@@ -28,6 +28,7 @@ def add_source(tx: Transaction, source: Source, write_key_hash: bytes, *, now: d
             "scopes": sorted(source.scopes),
             "jurisdiction": source.jurisdiction,
             "bytes": source.request_bytes_max,
+            "defer": source.defer,
             "now": now,
         },
     )
@@ -38,7 +39,7 @@ def sources(tx: Transaction) -> list[SourceEntry]:
     """Every source, disabled ones included, by name."""
     rows = tx.execute(
         """
-        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, created_at, disabled_at
+        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, defer, created_at, disabled_at
         FROM sources.source
         ORDER BY name
         """
@@ -56,7 +57,7 @@ def source_named(tx: Transaction, name: str) -> Source | None:
     """The active source of that name, None when there is none."""
     rows = tx.execute(
         """
-        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max
+        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, defer
         FROM sources.source
         WHERE name = %(name)s AND disabled_at IS NULL
         """,
@@ -69,7 +70,7 @@ def active_sources(tx: Transaction) -> Mapping[bytes, Source]:
     """Every active source, by the hash of that key."""
     rows = tx.execute(
         """
-        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, write_key_hash
+        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, defer, write_key_hash
         FROM sources.source
         WHERE disabled_at IS NULL
         """
@@ -90,6 +91,19 @@ def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
     return bool(rows)
 
 
+def set_defer(tx: Transaction, source_id: SourceId, *, defer: bool) -> bool:
+    """Let messages of a source wait for an answer, or no longer; False when there is no such active source."""
+    rows = tx.execute(
+        """
+        UPDATE sources.source SET defer = %(defer)s
+        WHERE source_id = %(source)s AND disabled_at IS NULL
+        RETURNING source_id
+        """,
+        {"source": source_id, "defer": defer},
+    )
+    return bool(rows)
+
+
 def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: bytes) -> bool:
     """Replace the write key of a source, the old one is invalid at once; False when there is no such active source."""
     rows = tx.execute(
@@ -104,6 +118,14 @@ def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: byte
 
 
 def _source(
-    source_id: int, name: str, kind: str, scopes: list[str], jurisdiction: str, request_bytes_max: int
+    source_id: int,
+    name: str,
+    kind: str,
+    scopes: list[str],
+    jurisdiction: str,
+    request_bytes_max: int,
+    defer: bool,
 ) -> Source:
-    return Source(SourceId(source_id), name, SourceKind(kind), frozenset(scopes), jurisdiction, request_bytes_max)
+    return Source(
+        SourceId(source_id), name, SourceKind(kind), frozenset(scopes), jurisdiction, request_bytes_max, defer
+    )

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, status
-from pydantic import BaseModel, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, Field, StrictBool, StrictInt, StringConstraints
 
 from cdp.access.model import Role, Token
 from cdp.flows.operations import accounting as accounting_flow
@@ -22,6 +22,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"
 Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 _TOKEN_MAX = 2**31 - 1
+_DEFER = (
+    "Whether messages of devices that have not answered wait for their answer, sealed, within the term and the bounds of "
+    "purposes.yaml. Shown in the record of processing."
+)
 
 
 class SourceInput(RequestBody):
@@ -34,6 +38,13 @@ class SourceInput(RequestBody):
     request_bytes_max: StrictInt = Field(
         default=sources_flow.REQUEST_BYTES_DEFAULT, ge=32 * 1024, le=sources_flow.REQUEST_BYTES_MAX
     )
+    defer: StrictBool = Field(default=False, description=_DEFER)
+
+
+class DeferInput(RequestBody):
+    """Whether messages of a source wait for an answer."""
+
+    defer: StrictBool = Field(description=_DEFER)
 
 
 class SourceShown(BaseModel):
@@ -45,6 +56,7 @@ class SourceShown(BaseModel):
     jurisdiction: str
     scopes: list[str]
     request_bytes_max: int
+    defer: bool
     created_at: datetime
     disabled_at: datetime | None
 
@@ -160,9 +172,18 @@ def create_source(body: SourceInput, context: InContext, caller: IsAdmin) -> New
         jurisdiction=body.jurisdiction,
         scopes=body.scopes,
         request_bytes_max=body.request_bytes_max,
+        defer=body.defer,
         actor=caller.actor,
     )
     return NewSourceShown(**_source(made.entry), write_key=made.write_key)
+
+
+@router.post("/sources/{name}/defer", responses=problems(404), operation_id="set_source_defer")
+def set_source_defer(
+    name: Annotated[Name, Path()], body: DeferInput, *, context: InContext, caller: IsAdmin
+) -> SourceShown:
+    """Let messages of a source wait for an answer, or no longer. What waits already waits on until its answer or term."""
+    return SourceShown(**_source(sources_flow.set_defer(context, name, defer=body.defer, actor=caller.actor)))
 
 
 @router.post("/sources/{name}/rotate", responses=problems(404), operation_id="rotate_write_key")
@@ -241,6 +262,7 @@ def _source(entry: SourceEntry) -> dict[str, object]:
         "jurisdiction": entry.source.jurisdiction,
         "scopes": sorted(entry.source.scopes),
         "request_bytes_max": entry.source.request_bytes_max,
+        "defer": entry.source.defer,
         "created_at": entry.created_at,
         "disabled_at": entry.disabled_at,
     }

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from cdp.access.model import Role
 from cdp.accounting.model import Outcome
 from cdp.audit.store.lag import Backlog, backlog
+from cdp.consent.store import deferred as deferred_store
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.identity.store.counts import MapCounts, map_counts
 from cdp.kit.errors import Fault
@@ -28,6 +29,7 @@ router = APIRouter(tags=["health"])
 
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 _MAP_COUNTS_SECONDS: Final = 60.0
+_DEFERRED_OVERDUE: Final = timedelta(minutes=1)
 
 
 class ProcessMetrics:
@@ -130,9 +132,11 @@ class StoreCollector(Collector):
 
     def _of_database(self) -> Iterable[Metric]:
         context = self._watcher.context
+        now = context.clock.now()
         try:
             with context.database.transaction(read_only=True) as tx:
                 waiting = backlog(tx)
+                deferred = deferred_store.counts(tx, now - _DEFERRED_OVERDUE)
                 if self._map is None or time.monotonic() - self._map_read_at > _MAP_COUNTS_SECONDS:
                     self._map, self._map_read_at = map_counts(tx), time.monotonic()
         except Fault:
@@ -140,8 +144,12 @@ class StoreCollector(Collector):
             return
         yield GaugeMetricFamily("cdp_database_up", "Whether the database is available", 1)
         yield GaugeMetricFamily("cdp_audit_waiting_leaves", "Entries that are not signed yet", waiting.leaves)
+        yield GaugeMetricFamily("cdp_audit_lag_seconds", "Age of the oldest entry not signed yet", lag(waiting, now))
         yield GaugeMetricFamily(
-            "cdp_audit_lag_seconds", "Age of the oldest entry not signed yet", lag(waiting, context.clock.now())
+            "cdp_deferred_messages", "Messages that wait, sealed, for an answer of their device", deferred.messages
+        )
+        yield GaugeMetricFamily(
+            "cdp_deferred_overdue", "Deferred messages a minute past their term or their grant", deferred.overdue
         )
         yield GaugeMetricFamily("cdp_profiles", "Profiles", self._map.profiles)
         yield GaugeMetricFamily("cdp_profiles_quarantined", "Profiles in quarantine", self._map.quarantined)
