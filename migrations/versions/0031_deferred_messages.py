@@ -5,8 +5,8 @@ No source defers until an operator sets it to, so nothing that is stored changes
 
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
