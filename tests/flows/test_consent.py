@@ -103,9 +103,10 @@ class TestRecording:
         recorded = tell(rights, "grant", notice_version="2026-01", notice_text="We write to you.")
         receipt = recorded.receipt
         assert receipt["record_id"] == recorded.record
-        assert receipt["event"]["event_state"] == "dpv:ConsentGiven"
-        assert receipt["event"]["notice_version"] == "2026-01"
-        assert receipt["pii_processing"]["lawful_basis"] == "eu-gdpr:A6-1-a"
+        (event,), (purpose,) = receipt["event"], receipt["pii_processing"]["purposes"]
+        assert event["event_state"] == "dpv:ConsentGiven"
+        assert receipt["pii_processing"]["privacy_notice"]["version"] == "2026-01"
+        assert purpose["lawful_basis"] == "eu-gdpr:A6-1-a"
         key = rights.context.vault.root_keys.signer().public_key
         assert is_genuine(receipt, key, is_signed)
         assert not is_genuine({**receipt, "record_id": "con_other"}, key, is_signed)
