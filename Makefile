@@ -41,7 +41,7 @@ setup: ## Create .venv from the lock files, with everything that tests and check
 	$(SETUP) dev
 
 .PHONY: test
-test: ## Run the tests (about ten minutes on two cores); ARGS="tests/unit -k name" runs some
+test: ## Run the tests (about twenty minutes on two cores); ARGS="tests/unit -k name" runs some
 	$(SETUP) dev
 	@$(PYTEST) -m "not long" $(ARGS)
 

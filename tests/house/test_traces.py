@@ -16,7 +16,7 @@ SKIPS = re.compile(
     r"pytest\.(mark\.)?(ski[p]|ski[p]if|xfai[l]|importorski[p])\b|unittest\.moc[k]|from unittest import moc[k]|MagicMoc[k]"
 )
 MAY_SKIP = {"tests/support/reverse_proxies.py"}
-"""It starts programs that come from the operating system and not from a lock file; in CI it fails without them."""
+"""It starts programs that come from the operating system and not from a lock file; it fails without them where `.ci/run` has installed them."""
 BINARY = {".gz", ".zip", ".png", ".parquet", ".ico", ".jpg"}
 
 

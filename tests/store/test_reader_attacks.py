@@ -1,7 +1,7 @@
 """A reader's database login used by somebody who means harm: each way is refused, or ends within its bound.
 
-`tests/store/test_marketer_login.py` has the ways to other people's rows; here are the numbers of rows that it must not learn, the
-limits that it must not lift, and what it must not keep or hold up.
+`tests/support/reader_attacks.py` has the statements that are refused, which `tests/store/test_reader_roles.py` runs as each reader; here
+are the limits that a login must not lift, and what it must not keep or hold up.
 """
 
 import threading
@@ -28,7 +28,7 @@ from cdp.identity.store.generation import ended_verdicts
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support.databases import plain_url
-from tests.support.marketer import Login, attempt, marketer_login, people_for_readers
+from tests.support.marketer import Login, marketer_login, people_for_readers
 from tests.support.messages import consent_context
 from tests.support.people import ADA
 from tests.support.requests import RequestPipeline
@@ -59,123 +59,6 @@ def marketer(url: str) -> Iterator[Login]:
         yield connection
     finally:
         connection.close()
-
-
-COUNTS: tuple[LiteralString, ...] = (
-    # how many rows a table has that it may not read
-    "SELECT reltuples FROM pg_class WHERE oid = 'identity.identifier'::regclass",
-    "SELECT relpages FROM pg_class WHERE oid = 'identity.identifier'::regclass",
-    "SELECT relallvisible FROM pg_class WHERE oid = 'identity.identifier'::regclass",
-    "SELECT * FROM pg_class",
-    "SELECT c FROM pg_class AS c",
-    "SELECT to_jsonb(c) FROM pg_class AS c",
-    "SELECT n_live_tup FROM pg_stat_user_tables",
-    "SELECT n_tup_ins FROM pg_stat_all_tables",
-    "SELECT n_tup_ins FROM pg_stat_xact_all_tables",
-    "SELECT idx_tup_read FROM pg_stat_user_indexes",
-    "SELECT heap_blks_read FROM pg_statio_user_tables",
-    "SELECT * FROM pg_statio_all_indexes",
-    "SELECT tup_inserted FROM pg_stat_database",
-    "SELECT * FROM pg_stat_wal",
-    "SELECT * FROM pg_stat_io",
-    "SELECT * FROM pg_stat_bgwriter",
-    "SELECT * FROM pg_stat_progress_vacuum",
-    "SELECT * FROM pg_stat_activity",
-    "SELECT * FROM pg_locks",
-    "SELECT * FROM pg_replication_slots",
-    "SELECT pg_stat_get_live_tuples('identity.identifier'::regclass)",
-    "SELECT pg_stat_get_dead_tuples('consent.refused'::regclass)",
-    "SELECT pg_stat_get_tuples_inserted('consent.refused'::regclass)",
-    "SELECT pg_stat_get_numscans('consent.record'::regclass)",
-    "SELECT pg_stat_get_mod_since_analyze('consent.record'::regclass)",
-    "SELECT pg_stat_get_db_tuples_inserted(oid) FROM pg_database",
-    "SELECT pg_stat_get_activity(NULL)",
-    "SELECT pg_stat_get_xact_tuples_inserted('consent.record'::regclass)",
-    "SELECT pg_relation_size('identity.identifier')",
-    "SELECT pg_total_relation_size('consent.permitted_service')",
-    "SELECT pg_table_size('consent.refused')",
-    "SELECT pg_indexes_size('consent.refused')",
-    "SELECT pg_database_size(current_database())",
-    "SELECT pg_tablespace_size('pg_default')",
-    "SELECT pg_current_wal_lsn()",
-    "SELECT pg_current_wal_insert_lsn()",
-    "SELECT pg_control_checkpoint()",
-    "EXPLAIN SELECT reader_pseudonym FROM consent.permitted_service",
-    "EXPLAIN (FORMAT JSON) SELECT 1 FROM identity.profile",
-    "SELECT xmin FROM consent.permitted_analytics",
-    "SELECT ctid FROM consent.permitted_analytics",
-    "SELECT tableoid FROM consent.permitted_analytics",
-    "SELECT count(permitted_analytics) FROM consent.permitted_analytics",
-    "TABLE consent.permitted_analytics",
-    "SELECT last_value FROM audit.entry_entry_id_seq",
-)
-
-WRITES: tuple[LiteralString, ...] = (
-    # into the write-ahead log, the shared memory or the files of the server
-    "SELECT pg_logical_emit_message(false, 'kept', (SELECT min(reader_pseudonym) FROM consent.permitted_analytics))",
-    "SELECT pg_logical_emit_message(true, 'kept', 'x')",
-    "SELECT pg_create_restore_point('kept')",
-    "SELECT pg_log_standby_snapshot()",
-    "SELECT pg_current_xact_id()",
-    "SELECT txid_current()",
-    "SELECT pg_current_snapshot()",
-    "SELECT txid_current_snapshot()",
-    "SELECT pg_export_snapshot()",
-    "SELECT pg_notify('kept', 'x')",
-    "SELECT pg_advisory_lock(1)",
-    "SELECT pg_advisory_lock_shared(1)",
-    "SELECT pg_advisory_xact_lock(g) FROM generate_series(1, 100000) AS g",
-    "SELECT pg_try_advisory_lock(1)",
-    "SELECT pg_try_advisory_xact_lock_shared(1, 1)",
-    "SELECT lo_creat(-1)",
-    "SELECT lo_create(0)",
-    "SELECT lo_from_bytea(0, 'x')",
-    "SELECT lo_put(1, 0, 'x')",
-    "SELECT lowrite(0, 'x')",
-    "SELECT lo_export(1, '/tmp/kept')",
-    "CREATE TEMP TABLE kept (t text)",
-    "CREATE TEMP VIEW kept AS SELECT 1",
-    "CREATE TEMP SEQUENCE kept",
-    "SELECT reader_pseudonym INTO TEMP kept FROM consent.permitted_analytics",
-    "DO $$ BEGIN LOOP END LOOP; END $$",
-    "CREATE EXTENSION dblink",
-    "CREATE EXTENSION postgres_fdw",
-    "CREATE PUBLICATION kept",
-    "CREATE MATERIALIZED VIEW consent.kept AS SELECT 1",
-    "CREATE DATABASE kept",
-    "CREATE ROLE kept",
-    "COMMENT ON TABLE consent.permitted_analytics IS 'kept'",
-    "COPY (SELECT 1) TO PROGRAM 'cat'",
-    "LOCK TABLE consent.permitted_analytics IN ROW SHARE MODE",
-    "SELECT reader_pseudonym FROM consent.permitted_analytics FOR SHARE",
-    "SELECT reader_pseudonym FROM consent.permitted_analytics FOR UPDATE",
-)
-
-LIMITS_LIFTED: tuple[LiteralString, ...] = (
-    "SET temp_file_limit = -1",
-    "ALTER ROLE marla SET temp_file_limit = -1",
-    "ALTER ROLE marla CONNECTION LIMIT -1",
-    "ALTER ROLE cdp SET statement_timeout = 1",
-    "ALTER ROLE ALL SET statement_timeout = 1",
-    "ALTER SYSTEM SET statement_timeout = 0",
-    "ALTER DATABASE cdp SET statement_timeout = 1",
-    "SET log_min_messages = 'debug5'",
-    "SET log_statement_stats = on",
-    "SET log_temp_files = 0",
-    "SET deadlock_timeout = '1ms'",
-    "SET session_preload_libraries = 'auto_explain'",
-    "LOAD 'auto_explain'",
-    "SET zero_damaged_pages = on",
-    "SET ignore_checksum_failure = on",
-)
-
-
-@pytest.mark.parametrize("queries", [COUNTS, WRITES, LIMITS_LIFTED], ids=["counts", "writes", "limits"])
-def test_it_may_do_none_of_this(marketer: Login, queries: tuple[LiteralString, ...]) -> None:
-    met = {query: attempt(marketer, query) for query in queries}
-    # FeatureNotSupported: an extension that the server does not have.
-    refused = {"InsufficientPrivilege", "FeatureNotSupported"}
-    assert {query: said for query, said in met.items() if said not in refused} == {}
 
 
 def test_it_still_works_as_a_bi_tool(marketer: Login) -> None:

@@ -4,7 +4,7 @@ Three logins, of marketers, analysts and an agency, read everything that they ma
 """
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.policy.model import MARKETER, Policy
 from cdp.postgres.server import EmbeddedPostgres
+from tests.support.marketer import attempt
 from tests.support.messages import consent_context, identify, track
 from tests.support.people import ADA, BOB
 from tests.support.policies import permit_all, with_readers
+from tests.support.reader_attacks import REFUSED, SILENT
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
@@ -70,6 +72,7 @@ def logins(rights: RequestPipeline, server: EmbeddedPostgres) -> Iterator[dict[s
     names = {role: f"login_of_{role}" for role in READ}
     opened: dict[str, Login] = {}
     with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
         for role, name in names.items():
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
             connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), PASSWORD))
@@ -214,3 +217,100 @@ def test_a_policy_adds_and_removes_roles(rights: RequestPipeline) -> None:
     assert has_trigger()
     assert of_projection(rights) == expected(rights)
     assert not set(ids(rights).values()) & set(before.values()), "a role that comes back knows nobody it knew"
+
+
+# --- what each reader tries, on every table of every other ------------------------------------------------------------
+
+
+def readable_by(role: str) -> list[str]:
+    """The projections that a role reads."""
+    return [f"consent.{name_of(role, purpose)}" for purpose in READ[role]]
+
+
+def closed_to(role: str) -> list[str]:
+    """The projections of every other pair, and that of a purpose which no reader reads."""
+    others = [f"consent.{name_of(*pair)}" for pair in PAIRS if pair[0] != role]
+    return [*others, f"consent.{projection_of('service')}"]
+
+
+def tried(role: str) -> Iterator[str]:
+    """Every statement that is refused, over all pairs of a projection that the role reads and one that it does not."""
+    for statements in REFUSED.values():
+        for statement in statements:
+            own = readable_by(role) if "{own}" in statement else [""]
+            other = closed_to(role) if "{other}" in statement else [""]
+            for one, two in product(own, other):
+                yield statement.replace("{own}", one).replace("{other}", two)
+
+
+@pytest.mark.parametrize("role", READ)
+def test_what_a_reader_tries_is_refused(logins: dict[str, Login], role: str) -> None:
+    met = {statement: attempt(logins[role], statement) for statement in tried(role)}
+    assert len(met) > 300
+    # FeatureNotSupported: an extension that the server does not have.
+    refused = {"InsufficientPrivilege", "FeatureNotSupported"}
+    assert {statement: said for statement, said in met.items() if said not in refused} == {}
+
+
+@pytest.mark.parametrize("role", READ)
+def test_what_is_answered_tells_a_reader_nothing(logins: dict[str, Login], role: str) -> None:
+    assert {query: logins[role].execute(query).fetchone() for query in SILENT} == dict.fromkeys(SILENT, (0,))
+
+
+@pytest.mark.parametrize("role", READ)
+def test_a_statement_prepared_on_the_table_of_another_is_never_executed(logins: dict[str, Login], role: str) -> None:
+    """PostgreSQL prepares it, which tells nothing but the names of columns, and checks the rights whenever it runs."""
+    for number, table in enumerate(closed_to(role)):
+        columns = sql.SQL("PREPARE {} AS SELECT reader_pseudonym FROM {}")
+        name = sql.Identifier(f"kept_{number}")
+        logins[role].execute(columns.format(name, sql.Identifier(*table.split("."))))
+        for run in ("EXECUTE {}", "EXPLAIN ANALYZE EXECUTE {}"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                logins[role].execute(sql.SQL(run).format(name))
+
+
+def test_no_statement_is_tried_twice() -> None:
+    statements = [statement for group in REFUSED.values() for statement in group]
+    assert len(statements) == len(set(statements)) > 150
+
+
+@pytest.mark.parametrize("role", READ)
+def test_no_setting_is_the_clock_of_a_reader(rights: RequestPipeline, logins: dict[str, Login], role: str) -> None:
+    """A permission that has ended stays hidden whatever a session sets, and by whatever plan it is read."""
+    with rights.context.database.transaction() as tx:
+        tx.execute("UPDATE consent.permitted SET until = statement_timestamp() - interval '1 second'")
+    settings = (
+        "SET cdp.instant = '1999-01-01'",
+        "SET timezone = 'Etc/GMT+12'",
+        "SET search_path = pg_temp, public, pg_catalog",
+        "SET row_security = on",
+        "SET enable_seqscan = off",
+        "SET plan_cache_mode = force_generic_plan",
+        "SET default_transaction_isolation = 'serializable'",
+    )
+    for setting in settings:
+        logins[role].execute(setting)
+        for table in readable_by(role):
+            query = sql.SQL("SELECT count(reader_pseudonym) FROM {}").format(sql.Identifier(*table.split(".")))
+            assert logins[role].execute(query).fetchone() == (0,), setting
+
+
+@pytest.mark.parametrize("role", READ)
+def test_no_error_tells_a_reader_of_a_row_that_it_does_not_see(
+    rights: RequestPipeline, logins: dict[str, Login], role: str
+) -> None:
+    """A condition that fails on a row is evaluated after the policy, so an ended permission makes no error."""
+    with rights.context.database.transaction() as tx:
+        tx.execute("UPDATE consent.permitted SET until = statement_timestamp() - interval '1 second'")
+    conditions = (
+        "1 / (length(reader_pseudonym) - length(reader_pseudonym)) = 1",
+        "reader_pseudonym::int = 1",
+        "traits::text::int = 1",
+        "(traits ->> 'country')::date IS NOT NULL",
+        "repeat(reader_pseudonym, 40000000) = ''",
+        "factorial(length(reader_pseudonym) * 10000) > 0",
+        "array_fill(0, ARRAY[length(reader_pseudonym) * 100000000]) IS NULL",
+    )
+    for table in readable_by(role):
+        for condition in conditions:
+            assert logins[role].execute(f"SELECT 1 FROM {table} WHERE {condition}").fetchall() == [], condition

@@ -10,7 +10,7 @@ _OURS: Final[LiteralString] = "n.nspname !~ '^pg_' AND n.nspname <> 'information
 """Partitions of `behavior.event` are created when the first event of a class arrives: they depend on the data."""
 
 _GRANTED: Final[LiteralString] = (
-    "(SELECT array_agg(a.grantee::regrole::text || ' ' || a.privilege_type ORDER BY 1) FROM aclexplode({}) AS a)::text"
+    "(SELECT array_agg(a.grantee::regrole::text || ' ' || a.privilege_type ORDER BY a.grantee::regrole::text, a.privilege_type) FROM aclexplode({}) AS a)::text"
 )
 
 _QUERIES: Final[dict[str, LiteralString]] = {
