@@ -134,7 +134,7 @@ def test_segments_are_listed_previewed_and_explained(shell: Shell) -> None:
     where = 'did("Order Completed", within 7 days)'
     preview = shell.json("segment", "preview", "--purpose", "email_marketing", "--where", where)
     assert (preview["size"], len(preview["sample"])) == (1, 1)
-    assert "of 1 people permitted" in shell.run("segment", "preview", "loyal_buyers").stdout
+    assert "of 1 person permitted" in shell.run("segment", "preview", "loyal_buyers").stdout
     assert shell.json("segment", "members", "new_buyers")["size"] == 1
     result = shell.json("segment", "explain", "new_buyers", "user_id:ada")
     assert result["standing"]["is_in"] is True
