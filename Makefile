@@ -53,7 +53,7 @@ test-fast: ## Run the tests without a database, in less than a minute
 .PHONY: test-16
 test-16: ## Run the tests of the stores and flows on PostgreSQL 16
 	$(SETUP) dev
-	@CDP_TEST_POSTGRES=16 $(PYTEST) -m "postgres and not long" --ignore=tests/acceptance $(ARGS)
+	@CDP_TEST_POSTGRES=16 $(PYTEST) -m "postgres and not long" tests/store tests/flows tests/migrations tests/generative/test_engines_agree.py $(ARGS)
 
 .PHONY: test-long
 test-long: ## Run every test, with many more generated examples and the long ones
