@@ -130,7 +130,7 @@ def test_a_fault_of_a_property_set_is_said_once_where_it_stands() -> None:
         ({"where": {"currency": [3]}}, "`currency` is a string; use values of that type"),
         ({"where": {"revenue": ["3"]}}, "`revenue` is a number; use values of that type"),
         ({"where": {"revenue": [True]}}, "`revenue` is a number; use values of that type"),
-        ({"within_days": 1096}, "the window is longer than events of class `transactions` are kept (1095 days)"),
+        ({"within_days": 1096}, "the window is longer than events of class `transactions` are kept (1,095 days)"),
     ],
 )  # fmt: skip
 def test_a_computed_trait_reads_what_exists_and_its_purpose_allows(entry: dict[str, Any], why: str) -> None:
