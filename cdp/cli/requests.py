@@ -301,7 +301,7 @@ def export(number: str, out: Path, *, is_draft: bool, screen: Screen) -> None:
     write_out(out, archive.content)
     screen.result({"file": str(out), "bytes": len(archive.content)})
     screen.line(
-        f"{out}: {counted(len(archive.content), 'byte')}, readable only by you. It contains page.html and data.json."
+        f"{out}: {counted(len(archive.content), 'byte')}, readable only by you. It contains page.html, data.json and the consent receipts."
     )
 
 

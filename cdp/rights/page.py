@@ -72,6 +72,13 @@ DATA: Final[Mapping[str, PageSection]] = {
     "consent.repetition": PageSection(
         "Repeated refusals", "When you last repeated a refusal that we had already recorded."
     ),
+    "consent.deferred_message": PageSection(
+        "Messages that wait for your answer",
+        "They are locked away and used for nothing. They are deleted unlooked at when you refuse, or when their time ends.",
+    ),
+    "consent.deferred_device": PageSection(
+        "Devices that have not answered", "The sources for which messages of your device wait for your answer."
+    ),
     "consent.withdrawal": PageSection(
         "Withdrawals in progress", "Withdrawals for which the deletion of earlier data is not yet complete."
     ),
