@@ -88,7 +88,7 @@ def _deferral(record: ProcessingRecord) -> str:
     terms = record.deferral
     return (
         f"of {_listed(record.deferring)}; sealed under a key of the device that is destroyed with a refusal, an erasure or after "
-        f"{terms.hours} hours; at most {terms.messages_max:,} messages and {terms.kilobytes_max:,} kB of a device and source; used "
+        f"{counted(terms.hours, 'hour')}; at most {counted(terms.messages_max, 'message')} and {terms.kilobytes_max:,} kB of a device and source; used "
         "only once the device consents"
     )
 
