@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = (ROOT / "docs" / "reference" / "ingest.md").read_text()
 OF_FAULTS = {
     "overloaded", "database_unavailable", "database_busy", "database_refused", "database_read_only", "state_unavailable",
-    "ingest_failed", "too_many_wrong_secrets",
+    "ingest_failed", "service_stopping", "too_many_wrong_secrets",
 }  # fmt: skip
 
 
