@@ -148,13 +148,13 @@ def test_a_marketer_tries_a_text_keeps_it_and_reads_it(browsers: dict[Role, Brow
     assert "did you mean Order Completed?" in wrong.words
     assert "2 |" in wrong.words, "the mistake is on the second line"
     page = browser.send("/console/segments/try#try", purpose="email_marketing", where='did("Order Completed")')
-    assert "1 of 1 people" in page.words
+    assert "1 of 1 person" in page.words
     page = browser.send("/console/segments/keep", key="buyers", name="Buyers <b>bold</b>")
     assert "Buyers <b>bold</b>" in page.words, "a name is text and nothing else"
     assert 'did("Order Completed")' in page.words
     assert "/console/segments/buyers/members" in page.links
     members = browser.open("/console/segments/buyers/members")
-    assert "1 people" in members.words
+    assert "1 person" in members.words
     browser.open("/console/segments/no_such_one", 404)
     browser.open("/console/segments")
     browser.send("/console/segments/try#try", purpose="email_marketing", where='did("Order Completed")')
