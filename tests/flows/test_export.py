@@ -87,7 +87,7 @@ def test_what_only_a_browser_linked_is_told_of_and_not_shown(rights: RequestPipe
     rights.pipeline.send({**ADA, "anonymousId": "victim"}, source=WEB)
     data = rights.export(("email", "ada@example.com"))
     assert "victim" not in json.dumps(data["data"])
-    assert any("more identifiers" in each["what"] for each in data["held_but_not_shown"])
+    assert any("more identifier" in each["what"] for each in data["held_but_not_shown"])
 
 
 def test_somebody_unknown_gets_an_archive_without_rows(rights: RequestPipeline) -> None:
@@ -241,7 +241,7 @@ def test_whoever_claims_an_address_from_a_browser_learns_nothing_of_its_owner(ri
         "only what that device itself sent, with the address that it claimed"
     )
     assert {each["value"] for each in given["data"]["identity.identifier"]} == {"strangers-phone"}
-    assert any("more identifiers" in each["what"] for each in given["held_but_not_shown"])
+    assert any("more identifier" in each["what"] for each in given["held_but_not_shown"])
 
 
 def test_whoever_verified_the_address_gets_what_belongs_to_the_profile(rights: RequestPipeline) -> None:
