@@ -9,6 +9,7 @@ import click
 
 from cdp.cli.command import command, settings
 from cdp.cli.screen import Screen
+from cdp.consent.signals.cookies import ALERT_CLOSED
 from cdp.consent.signals.model import NO_REQUEST_SIGNALS, RequestSignals
 from cdp.consent.trial import Trial, try_signals
 from cdp.kit.clock import SystemClock
@@ -123,7 +124,7 @@ def _body(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _request(cookies: Sequence[tuple[str, str]], policy: Policy) -> RequestSignals:
-    unread = [name for name, _ in cookies if name not in policy.signals.cookies and name != "OptanonAlertBoxClosed"]
+    unread = [name for name, _ in cookies if name not in policy.signals.cookies and name != ALERT_CLOSED]
     if unread:
         known = ", ".join(policy.signals.cookies) or "none"
         what = f"the policy reads no cookie `{unread[0]}`; those under `signals.cookies` in purposes.yaml: {known}"

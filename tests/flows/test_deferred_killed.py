@@ -18,35 +18,23 @@ from tests.support.waits import until_disconnected
 pytestmark = pytest.mark.postgres
 
 _RUN = """
-import os, signal, sys
+import sys
 from datetime import datetime
 from pathlib import Path
 from cdp.flows.consent.acts import ConsentStatement, record
 from cdp.flows.ingest.reopen import end_deferrals, open_granted
 from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import TestClock
-from cdp.kit.db import Database, Transaction
+from cdp.kit.db import Database
+from tests.support.killed import kill_after
 from tests.support.policies import shipped
 
 url, home, at, does, first = sys.argv[1], Path(sys.argv[2]), datetime.fromisoformat(sys.argv[3]), sys.argv[4], int(sys.argv[5])
-left = 10**9
-
-def fatal(step):
-    def counted(*given, **more):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*given, **more)
-    return counted
-
-for name in ("all", "execute", "committed", "copy", "one_or_none", "execute_core", "scalar"):
-    setattr(Transaction, name, fatal(getattr(Transaction, name)))
 
 context = open_context(Database(url, application_name="killed"), shipped(), TestClock(at), home=home)
 statement = ConsentStatement(("anonymous_id", "d"), "analytics", "refuse", jurisdiction="eu")
 act = {"open": lambda: open_granted(context), "end": lambda: end_deferrals(context), "refuse": lambda: record(context, statement)}[does]
-left = first
+kill_after(first)
 act()
 print("finished")
 """

@@ -23,30 +23,19 @@ pytestmark = pytest.mark.postgres
 STEPS = (0, 7, 12, 40, 61, 83)
 
 _RUN = """
-import os, signal, sys
+import sys
 from datetime import datetime
 from pathlib import Path
 from cdp.flows.rights.erase import erase
 from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import TestClock
-from cdp.kit.db import Database, Transaction
+from cdp.kit.db import Database
+from tests.support.killed import kill_after
 from tests.support.policies import permit_all
 
 url, home, request_id, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), datetime.fromisoformat(sys.argv[4])
 context = open_context(Database(url, application_name="killed"), permit_all(), TestClock(at), home=home)
-left = int(sys.argv[5])
-
-def fatal(step):
-    def counted(*given, **more):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*given, **more)
-    return counted
-
-for name in ("all", "execute", "committed", "copy", "one_or_none", "execute_core", "scalar"):
-    setattr(Transaction, name, fatal(getattr(Transaction, name)))
+kill_after(int(sys.argv[5]))
 erase(context, request_id, rows_max=2)
 """
 

@@ -240,30 +240,20 @@ def check_whole(pipeline: Pipeline, done: ImportedLinks) -> None:
 
 
 _RUN = """
-import os, signal, sys
+import sys
 from pathlib import Path
 from cdp.flows.operations.startup import open_context
 from cdp.flows.imports.links import import_link_file
 from cdp.flows.imports.mapping import load_mapping
 from cdp.kit.clock import TestClock
-from cdp.kit.db import Database, Transaction
+from cdp.kit.db import Database
+from tests.support.killed import kill_after
 from tests.support.people import NOON
 from tests.support.policies import permit_all
 
 url, home, left, resume = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
 context = open_context(Database(url, application_name="killed"), permit_all(), TestClock(NOON), home=home)
-
-def fatal(step):
-    def counted(*given, **more):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return step(*given, **more)
-    return counted
-
-for name in ("execute", "copy", "copy_bytes", "committed"):
-    setattr(Transaction, name, fatal(getattr(Transaction, name)))
+kill_after(left, ("execute", "copy", "copy_bytes", "committed"))
 import_link_file(context, home / "links.csv", load_mapping(home / "mapping.yaml"), resume=resume, part_rows=1)
 """
 

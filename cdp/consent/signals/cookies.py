@@ -17,7 +17,8 @@ from cdp.policy.model import CookieFormat
 Cookies = Mapping[str, tuple[str, ...]]
 """The values of each cookie: a browser sends one for each path and domain at which it was set."""
 
-_ALERT_CLOSED: Final = "OptanonAlertBoxClosed"
+ALERT_CLOSED: Final = "OptanonAlertBoxClosed"
+"""A second cookie of OneTrust, which tells that the banner was answered; it is read beside the first."""
 _COOKIEBOT: Final = re.compile(r"\{(?:[a-zA-Z]+:(?:true|false|-?[0-9]+|'[^']*')(?:,|(?=\})))+\}\Z")
 _COOKIEBOT_PAIR: Final = re.compile(r"([a-zA-Z]+):(true|false|-?[0-9]+|'[^']*')")
 _COOKIEBOT_CATEGORIES: Final = ("necessary", "preferences", "statistics", "marketing")
@@ -44,7 +45,7 @@ def onetrust_answers(value: str, cookies: Cookies) -> Answers | None:
     if not pairs or any(state not in ("0", "1") for _, _, state in pairs):
         return None
     is_answered = (
-        _ALERT_CLOSED in cookies
+        ALERT_CLOSED in cookies
         and fields.get("AwaitingReconsent", ["false"])[-1] != "true"
         and fields.get("interactionCount", ["1"])[-1] != "0"
     )

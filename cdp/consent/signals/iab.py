@@ -27,7 +27,7 @@ from cdp.consent.signals.model import (
 )
 from cdp.consent.signals.tcf.decode import decode_tcf
 from cdp.consent.signals.tcf.model import TcString
-from cdp.consent.signals.tcf.permits import TcfBasis, tcf_permits
+from cdp.consent.signals.tcf.permits import TcfBasis, tcf_invalidity, tcf_permits
 from cdp.policy.model import GppOptOut, TcfLegalBasis, TcfMapping
 
 STRINGS: Final[Mapping[str, str]] = {"tcf": TCF, "gpp": GPP, "usPrivacy": USP}
@@ -107,7 +107,7 @@ def _permits(decoded: TcString, mapped: TcfMapping, vendor: int | None) -> bool:
             for purpose in mapped.purposes
         )
     publisher = decoded.publisher
-    if publisher is None:
+    if publisher is None or tcf_invalidity(decoded) is not None:
         return False
     is_consent = mapped.basis is TcfLegalBasis.CONSENT
     stated = publisher.purpose_consents if is_consent else publisher.purpose_legitimate_interests

@@ -34,9 +34,9 @@ def receipts_about(
     policies: dict[bytes, Policy | None] = {}
     for record in record_store.in_order(record_store.records_of(tx, identifier_ids)):
         if record.policy_fingerprint not in policies:
-            policies[record.policy_fingerprint] = _readable_policy(tx, context, record)
+            policies[record.policy_fingerprint] = policy_of(tx, context, record)
         policy = policies[record.policy_fingerprint]
-        if record.purpose and policy is not None and record.purpose in policy.purposes:
+        if policy is not None and record.purpose in policy.purposes:
             type_ = types[record.identifier_id]
             yield outward_id(record), receipt_of(context, record, policy, identifier_type=type_)
 
@@ -53,19 +53,20 @@ def type_of(tx: Transaction, identifier_id: int) -> str:
     return next(row.type for row in identifier_store.sealed_of(tx, [identifier_id]))
 
 
-def policy_of(tx: Transaction, context: Context, record: Record) -> Policy:
-    """The policy by which an act was recorded; that in force if it is not on record.
-
-    Raises the fault `policy_outdated` if this version of the program cannot read it.
-    """
+def policy_of(tx: Transaction, context: Context, record: Record) -> Policy | None:
+    """The policy by which an act was recorded; None if it is not on record, or this version of the program cannot read it."""
     if record.policy_fingerprint.hex() == context.policy.fingerprint:
         return context.policy
     applied = policy_store.policy_of(tx, record.policy_fingerprint)
-    return context.policy if applied is None else read_applied(applied)
-
-
-def _readable_policy(tx: Transaction, context: Context, record: Record) -> Policy | None:
     try:
-        return policy_of(tx, context, record)
+        return None if applied is None else read_applied(applied)
     except Fault:
         return None
+
+
+def issued(tx: Transaction, context: Context, record: Record) -> dict[str, Any] | None:
+    """The receipt of a record; None if the policy that it would state is not known."""
+    policy = policy_of(tx, context, record)
+    if policy is None or record.purpose not in policy.purposes:
+        return None
+    return receipt_of(context, record, policy, identifier_type=type_of(tx, record.identifier_id))

@@ -9,7 +9,7 @@ from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.consent.withdrawal_token import record_of
 from cdp.flows.consent.acting import record_acts
-from cdp.flows.consent.receipt_steps import find_record, policy_of, receipt_of, type_of
+from cdp.flows.consent.receipt_steps import find_record, issued, policy_of
 from cdp.flows.context import Context
 from cdp.flows.identifiers import open_identifiers
 from cdp.flows.reads import Reading, log_read
@@ -30,20 +30,27 @@ _RULE: Final = "receipt"
 class Withdrawable:
     """What a token withdraws: the title and text of the purpose, when the consent was given, and whether it is refused already.
 
-    Without a title the record is no longer kept: it ended with its retention or was erased, and nothing is done on its basis.
+    Where the policy of the consent cannot be read any more, the title is the key of the purpose, and there is no text. Without
+    an instant the record is no longer kept: it ended with its retention or was erased, and nothing is done on its basis.
     """
 
-    purpose_name: str | None = None
-    purpose_text: str | None = None
+    purpose_name: str = ""
+    purpose_text: str = ""
     given_at: datetime | None = None
     is_refused: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a record of the consent."""
+        return self.given_at is not None
 
 
 @dataclass(frozen=True, slots=True)
 class TokenWithdrawal:
-    """The withdrawal in force: its receipt, or None if no record of the consent is kept."""
+    """Whether a withdrawal is in force now; it is not if no record of the consent is kept. Its receipt, if one can be issued."""
 
-    receipt: dict[str, Any] | None
+    is_withdrawn: bool
+    receipt: dict[str, Any] | None = None
 
 
 def receipt(context: Context, record: str, *, actor: str, token: int | None = None) -> dict[str, Any]:
@@ -69,11 +76,17 @@ def receipt(context: Context, record: str, *, actor: str, token: int | None = No
                 "It is about every purpose. The request that restricted the processing has a receipt of its own.",
                 status=422,
             )
-        now = context.clock.now()
+        signed = issued(tx, context, found)
+        if signed is None:
+            raise Fault(
+                "policy_outdated",
+                "The policy of this act is of another version",
+                "This version of cdp cannot read the policy by which the act was recorded. Ask the version that recorded it.",
+                status=409,
+            )
         reading = Reading(actor, token, "receipt", named={"record": record})
-        log_read(tx, context, reading, count=1, now=now, identifiers=[found.identifier_id])
-        type_ = type_of(tx, found.identifier_id)
-        return receipt_of(context, found, policy_of(tx, context, found), identifier_type=type_)
+        log_read(tx, context, reading, count=1, now=context.clock.now(), identifiers=[found.identifier_id])
+        return signed
 
 
 def withdrawable(context: Context, token: str) -> Withdrawable:
@@ -83,8 +96,10 @@ def withdrawable(context: Context, token: str) -> Withdrawable:
         record = find_record(tx, record_id)
         if record is None:
             return Withdrawable()
-        rule = policy_of(tx, context, record).purposes[record.purpose]
-        return Withdrawable(rule.name, rule.text, record.at, _standing_refusal(tx, record) is not None)
+        policy = policy_of(tx, context, record)
+        rule = None if policy is None else policy.purposes.get(record.purpose)
+        name, text = (record.purpose, "") if rule is None else (rule.name, rule.text)
+        return Withdrawable(name, text, record.at, _standing_refusal(tx, record) is not None)
 
 
 def withdraw(context: Context, token: str) -> TokenWithdrawal:
@@ -98,10 +113,9 @@ def withdraw(context: Context, token: str) -> TokenWithdrawal:
         now = generation_store.lock_exclusive(tx).now
         granted = find_record(tx, record_id)
         if granted is None:
-            return TokenWithdrawal(None)
+            return TokenWithdrawal(is_withdrawn=False)
         refusal = _standing_refusal(tx, granted) or _recorded(tx, context, granted, now=now)
-        type_, policy = type_of(tx, granted.identifier_id), policy_of(tx, context, refusal)
-        return TokenWithdrawal(receipt_of(context, refusal, policy, identifier_type=type_))
+        return TokenWithdrawal(is_withdrawn=True, receipt=issued(tx, context, refusal))
 
 
 def _recorded(tx: Transaction, context: Context, granted: Record, *, now: datetime) -> Record:

@@ -38,23 +38,25 @@ def withdraw(token: Token, context: InContext, request: Request) -> Response:
     """Withdraw, and say so: as a page, or for `Accept: application/json` as an object with the receipt."""
     wants_json = _JSON in request.headers.get("accept", "")
     try:
-        done = receipts.withdraw(context, token)
+        consent, done = receipts.withdrawable(context, token), receipts.withdraw(context, token)
     except Fault as fault:
         if wants_json or fault.status != 404:
             return problem_of(fault)
         return _refused(fault)
     if wants_json:
-        return _json({"withdrawn": True, "receipt": done.receipt})
-    return _page("withdrawn.html", token=token, receipt=done.receipt)
+        return _json({"withdrawn": done.is_withdrawn, "receipt": done.receipt})
+    return _page("withdrawn.html", token=token, consent=consent, done=done)
 
 
 @router.post("/{token}/receipt")
 def download(token: Token, context: InContext) -> Response:
-    """The receipt of the withdrawal as a file; it withdraws too, if that has not been done."""
+    """The receipt of the withdrawal as a file, or the page where none can be issued; it withdraws too, if that has not been done."""
     try:
-        done = receipts.withdraw(context, token)
+        consent, done = receipts.withdrawable(context, token), receipts.withdraw(context, token)
     except Fault as fault:
         return problem_of(fault)
+    if done.receipt is None:
+        return _page("withdrawn.html", token=token, consent=consent, done=done)
     answer = _json(done.receipt)
     answer.headers["Content-Disposition"] = 'attachment; filename="withdrawal-receipt.json"'
     return answer

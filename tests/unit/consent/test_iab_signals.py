@@ -103,6 +103,17 @@ class TestTcf:
         of_publisher = f"{of_vendors}.{publisher_segment((7,))}"
         assert acts(read(vendor=None, tcf=of_publisher)) == {"analytics": "refuse", "advertising": "grant"}
 
+    def test_the_publisher_s_segment_of_an_invalid_string_grants_nothing(self) -> None:
+        of_publisher = publisher_segment((7, 8, 9))
+        bits = core_bits(created=MADE, purpose_consents=(7,), vendor_consents=(VENDOR,))
+        undisclosed = f"{letters_of(bits)}.{of_publisher}"
+        for string in (
+            undisclosed,
+            f"{tcf(7, is_service_specific=False)}.{of_publisher}",
+            f"{tcf(7, policy_version=3)}.{of_publisher}",
+        ):
+            assert acts(read(vendor=None, tcf=string)) == {"analytics": "refuse", "advertising": "refuse"}
+
     def test_special_features_are_needed_where_they_are_mapped(self) -> None:
         mapped = {"analytics": {"tcf": {"purposes": [8], "special_features": [1]}}}
         assert acts(read(mapped=mapped, tcf=tcf(8))) == {"analytics": "refuse"}

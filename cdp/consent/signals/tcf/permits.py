@@ -58,25 +58,27 @@ def tcf_permits(tc: TcString, *, purpose_id: int, vendor_id: int, basis: TcfBasi
     The later of its two instants counts as the one at which it was made.
     """
     return TcfAnswer(
-        _invalidity(tc)
+        tcf_invalidity(tc)
         or _undisclosed(tc, vendor_id)
         or _unstated(tc, purpose_id=purpose_id, vendor_id=vendor_id, basis=basis)
     )
 
 
-def _invalidity(tc: TcString) -> TcfReason | None:
-    """Why the string as a whole is invalid."""
+def tcf_invalidity(tc: TcString) -> TcfReason | None:
+    """Why a string as a whole is invalid, the publisher's segment included; None if it is not."""
     if not tc.is_service_specific:
         return TcfReason.NOT_SERVICE_SPECIFIC
     if tc.policy_version < _POLICY_OF_TCF_2_2 and _made_at(tc) >= POLICY_4_REQUIRED_FROM:
         return TcfReason.POLICY_OUTDATED
+    if tc.disclosed_vendors is None and _made_at(tc) >= DISCLOSURE_REQUIRED_FROM:
+        return TcfReason.DISCLOSURE_MISSING
     return None
 
 
 def _undisclosed(tc: TcString, vendor_id: int) -> TcfReason | None:
     """Why the vendor does not count as shown to the person."""
     if tc.disclosed_vendors is None:
-        return TcfReason.DISCLOSURE_MISSING if _made_at(tc) >= DISCLOSURE_REQUIRED_FROM else None
+        return None
     if not tc.disclosed_vendors:
         return TcfReason.NOBODY_DISCLOSED
     return None if vendor_id in tc.disclosed_vendors else TcfReason.VENDOR_NOT_DISCLOSED
