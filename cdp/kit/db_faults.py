@@ -19,6 +19,10 @@ _RIGHTS_MISSING: Final = "42501"
 _READ_ONLY: Final = "25006"
 _SCHEMA_STATES: Final = ("42P01", "42703", "42883", "3F000")
 _DAMAGED_STATES: Final = ("XX001", "XX002")
+# What PostgreSQL answers for a file error that it has no state for, such as a limit on the size of files; only the place in its
+# source tells such an error from one of its own.
+_WITHOUT_STATE: Final = "XX000"
+_SOURCES_OF_FILES: Final = frozenset({"md.c", "fd.c", "buffile.c", "slru.c", "xlog.c"})
 _STATES_OF_VALUES: Final = ("21", "22", "23", "42", "54", "P0")
 # What an unavailable server reports, and what helps; the first match counts.
 _REASONS: Final = (
@@ -119,6 +123,12 @@ def sqlstate(error: BaseException) -> str | None:
     return getattr(original, "sqlstate", None)
 
 
+def _source_file(error: BaseException) -> str | None:
+    """The file of PostgreSQL's source that raised an error."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return original.diag.source_file if isinstance(original, psycopg.Error) else None
+
+
 def _fault_of(error: BaseException) -> Fault | None:
     state = sqlstate(error)
     if isinstance(error, PoolTimeout):
@@ -137,6 +147,11 @@ def _fault_of(error: BaseException) -> Fault | None:
     if state.startswith(_UNAVAILABLE_STATES):
         reason = next(reason for prefix, reason in _REASONS if state.startswith(prefix))
         return _unavailable(f"PostgreSQL answered {state}: {reason}. Nothing of this transaction was stored.")
+    if state == _WITHOUT_STATE and _source_file(error) in _SOURCES_OF_FILES:
+        return _unavailable(
+            f"PostgreSQL answered {state}: the server cannot write a file. Check its disk, the limits on the size of its files, and its "
+            "log. Nothing of this transaction was stored."
+        )
     if state == _RIGHTS_MISSING:
         return Fault(
             "database_rights_missing",

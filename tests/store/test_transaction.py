@@ -8,6 +8,7 @@ from sqlalchemy import text
 from cdp.kit.db import Database, Transaction
 from cdp.kit.db_faults import has_waited, is_conflict
 from cdp.kit.errors import Fault
+from tests.support.faults.disk import limit_files
 from tests.support.waits import until
 
 pytestmark = pytest.mark.postgres
@@ -100,6 +101,26 @@ def test_a_session_that_the_server_ended_is_told(database: Database) -> None:
     with pytest.raises(Fault, match="database_unavailable") as raised:
         sleep()
     assert raised.value.status == 503
+
+
+def test_files_that_may_not_grow_are_told_as_a_full_disk_is(database: Database) -> None:
+    """PostgreSQL has a code for a disk without space and none for a limit on the size of files, which ends a statement as well."""
+
+    def sort() -> None:
+        with database.transaction(read_only=True) as tx:
+            pid = tx.execute("SELECT pg_backend_pid()")[0][0]
+            tx.execute("SET LOCAL work_mem = '64kB'")
+            limit_files([pid], 1_000_000)
+            try:
+                tx.execute(
+                    "SELECT count(*) FROM (SELECT n FROM generate_series(1, 1000000) AS n ORDER BY n OFFSET 1) AS sorted"
+                )
+            finally:
+                limit_files([pid], None)
+
+    with pytest.raises(Fault, match="database_unavailable") as raised:
+        sort()
+    assert (raised.value.status, raised.value.retry_after_seconds) == (503, 2)
 
 
 def _lives(database: Database, pid: int) -> bool:
