@@ -102,7 +102,7 @@ def test_a_copied_home_takes_over_and_the_original_never_brings_an_erased_person
     assert "cdp replay --accept-loss" in refused.stderr
     with homes.shell("c").serving() as second:
         assert is_ready(second)
-        assert "1 erasures" in second.output
+        assert "1 erasure" in second.output
         homes.shell("c").run("profile", "show", "user_id:q2", code=3)
 
 
@@ -140,7 +140,7 @@ def test_shared_state_knows_every_erasure_whichever_service_carried_it_out(
     assert not (home / "c").exists()  # all that a second service needs is in the settings
     restore(server, url, home / "before.dump")
     with homes.shell("a").serving() as first:
-        assert "1 erasures" in first.output
+        assert "1 erasure" in first.output
         assert is_ready(first)
         homes.shell("a").run("profile", "show", "user_id:q2", code=3)
         assert "ok" in homes.shell("c").run("audit", "check-log").stdout

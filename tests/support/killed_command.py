@@ -1,4 +1,4 @@
-"""`cdp` in a process that is killed before its n-th write to a state store or its n-th commit."""
+"""`cdp` in a process that is killed before its n-th write to a state store or its n-th commit of something written."""
 
 import signal
 import subprocess
@@ -14,12 +14,13 @@ from cdp.kit.state import StateFolder
 from cdp.kit.state_database import StateDatabase
 from cdp.cli.main import main
 left = [int(sys.argv.pop(1))]
-def counted(kind, verb):
+def counted(kind, verb, is_write=lambda _: True):
     act = getattr(kind, verb)
     def step(*arguments, **named):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if is_write(arguments[0]):
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
         return act(*arguments, **named)
     setattr(kind, verb, step)
 for kind in (StateFolder, StateDatabase):
@@ -28,7 +29,10 @@ for kind in (StateFolder, StateDatabase):
 """
 _COMMITS: Final = """
 import psycopg
-counted(psycopg.Connection, "commit")
+def has_written(connection):
+    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        return cursor.execute("SELECT pg_current_xact_id_if_assigned()").fetchone()[0] is not None
+counted(psycopg.Connection, "commit", has_written)
 """
 
 
