@@ -17,6 +17,7 @@ from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.schema.migrate import migrate
 from tests.support.databases import EMPTY, create_database, temporary_database
+from tests.support.folders import FOLDERS, PREFIX
 
 # Folders whose tests say something about PostgreSQL itself: CI runs them on both versions.
 _ON_BOTH_VERSIONS = ("store", "flows", "migrations")
@@ -56,7 +57,7 @@ def home() -> Iterator[Path]:
 
     Root's is passable, so that the account of an embedded server reaches its data in it and nothing stays elsewhere.
     """
-    with tempfile.TemporaryDirectory(prefix="cdp-test-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=FOLDERS, ignore_cleanup_errors=True) as folder:
         if os.geteuid() == 0:
             Path(folder).chmod(0o711)
         home = Path(folder) / "home"
@@ -68,7 +69,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """A running PostgreSQL of the version under test; it does not wait for the disk."""
-    folder = Path(tempfile.mkdtemp(prefix="cdp-test-"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=FOLDERS))
     if os.geteuid() == 0:
         folder.chmod(0o711)
     version = os.environ.get("CDP_TEST_POSTGRES", "18")

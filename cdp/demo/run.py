@@ -79,11 +79,12 @@ def reachable(config: Config, url: str | None, console: Console) -> Iterator[tup
         return
     home = make_home(config.home)
     console.print(f"No service is running at {found}: starting one for the demonstration.", highlight=False)
-    descriptor = os.open(home / "demo-service.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    log_file = home / "demo-service.log"
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "cdp", "serve", "--no-demo"], stdout=log, stderr=log)
         try:
-            _await(found, process, Path(log.name))
+            _await(found, process, log_file)
             yield found, False
         finally:
             process.terminate()

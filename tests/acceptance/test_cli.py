@@ -12,6 +12,7 @@ import yaml
 
 from tests.support.commands import Shell, temporary_home
 from tests.support.controllers import CONTROLLER
+from tests.support.folders import FOLDERS
 from tests.support.messages import batch, identify, order
 from tests.support.waits import PATIENCE_SECONDS
 
@@ -19,7 +20,7 @@ from tests.support.waits import PATIENCE_SECONDS
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
     """A home beside a running service, in which Ada consents and orders, and Bob does neither."""
-    with temporary_home() as home:
+    with temporary_home(FOLDERS) as home:
         shell = Shell(home)
         with shell.serving() as service:
             key = shell.json("source", "create", "shop", "--kind", "server", "--jurisdiction", "eu")["write_key"]

@@ -273,3 +273,11 @@ def test_without_a_service_it_says_how_to_start_one(tmp_path: Path) -> None:
     (tmp_path / "admin.token").write_text("cdp_x\n")
     with silent_port() as port, pytest.raises(Fault, match="no_service"):
         run_demo(config, f"http://127.0.0.1:{port}", None)
+
+
+def test_where_its_service_cannot_start_it_names_the_log(home: Path) -> None:
+    with silent_port() as port:
+        refused = Shell(home, {"CDP_PORT": str(port)}).run("demo", code=1).stderr
+    assert refused.startswith("no_service: The service did not start")
+    assert str(home / "demo-service.log") in refused
+    assert "address_not_usable" in (home / "demo-service.log").read_text()

@@ -10,13 +10,14 @@ import pytest
 
 from tests.support.commands import Service, Shell, outage, temporary_home
 from tests.support.databases import plain_url
+from tests.support.folders import FOLDERS
 from tests.support.messages import batch, order
 from tests.support.waits import until
 
 
 @pytest.fixture
 def shell() -> Iterator[Shell]:
-    with temporary_home() as home:
+    with temporary_home(FOLDERS) as home:
         yield Shell(home)
 
 

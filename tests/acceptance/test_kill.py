@@ -24,6 +24,7 @@ from cdp.postgres.place import find_place
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support import messages
 from tests.support.commands import outage, temporary_home
+from tests.support.folders import FOLDERS
 from tests.support.messages import track
 from tests.support.policies import permit_all
 from tests.support.waits import PATIENCE_SECONDS, until
@@ -40,7 +41,7 @@ Landed = dict[str, int]
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    with temporary_home() as home:
+    with temporary_home(FOLDERS) as home:
         yield home
 
 

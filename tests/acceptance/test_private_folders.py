@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Shell, temporary_home
+from tests.support.folders import FOLDERS
 
 pytestmark = pytest.mark.slow
 _PASSABLE = {0o700, 0o711} if os.geteuid() == 0 else {0o700}
@@ -35,7 +36,7 @@ def open_to_others(home: Path) -> list[str]:
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_a_new_home_is_closed_to_others_whatever_the_umask(umask: int) -> None:
-    with temporary_home() as base:
+    with temporary_home(FOLDERS) as base:
         shell = Shell(base.parent / "made" / "home", identity={"umask": umask})
         (base.parent / "made").mkdir(mode=0o711)
         with shell.serving() as service:
@@ -49,7 +50,7 @@ def test_a_new_home_is_closed_to_others_whatever_the_umask(umask: int) -> None:
 
 
 def test_a_home_that_is_open_is_reported_and_left_as_it_is() -> None:
-    with temporary_home() as home:
+    with temporary_home(FOLDERS) as home:
         home.mkdir()
         home.chmod(0o777)
         shell = Shell(home)

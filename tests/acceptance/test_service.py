@@ -12,13 +12,14 @@ import httpx
 import pytest
 
 from tests.support.commands import ROOT, Service, Shell, outage, temporary_home
+from tests.support.folders import FOLDERS
 from tests.support.people import ADA_IDENTIFIER
 from tests.support.waits import PATIENCE_SECONDS, until
 
 
 @pytest.fixture
 def shell() -> Iterator[Shell]:
-    with temporary_home() as home:
+    with temporary_home(FOLDERS) as home:
         yield Shell(home)
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.support.commands import Shell, temporary_home
+from tests.support.folders import FOLDERS
 from tests.support.open_files import allow_open_files
 from tests.support.slow_clients import slow_clients
 from tests.support.waits import PATIENCE_SECONDS
@@ -20,7 +21,7 @@ _ANSWER_SECONDS = 40.0
 
 @pytest.fixture
 def shell() -> Iterator[Shell]:
-    with temporary_home() as home:
+    with temporary_home(FOLDERS) as home:
         yield Shell(home)
 
 

@@ -28,6 +28,7 @@ from cdp.web.connections.attempts import WrongSecrets
 from cdp.web.platform.errors import PROBLEM_TYPE
 from tests.api.test_roles import PUBLIC, TABLE
 from tests.support.databases import temporary_database
+from tests.support.folders import FOLDERS, PREFIX
 from tests.support.policies import shipped
 from tests.support.service import RunningService, serve_application
 from tests.support.waits import PATIENCE_SECONDS
@@ -61,7 +62,7 @@ OPERATIONS = {f"{operation.method.upper()} {operation.path}": operation for oper
 @pytest.fixture(scope="module")
 def lived_in(server: EmbeddedPostgres, template: str) -> Iterator[RunningService]:
     """A service that contains a person, so that answers are not all empty, and that bears very many wrong tokens."""
-    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix="cdp-service-") as home:
+    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix=PREFIX, dir=FOLDERS) as home:
         database = Database(url)
         patient = WrongSecrets(burst=1_000_000)
         try:

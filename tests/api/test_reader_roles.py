@@ -14,6 +14,7 @@ from cdp.kit.errors import Fault
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support.browser import Browser
 from tests.support.databases import temporary_database
+from tests.support.folders import FOLDERS, PREFIX
 from tests.support.policies import shipped, with_readers
 from tests.support.service import RunningService, serve_application
 
@@ -26,7 +27,7 @@ BOUGHT = 'did("Order Completed")'
 @pytest.fixture(scope="module")
 def service(server: EmbeddedPostgres, template: str) -> Iterator[RunningService]:
     """A service with two further reader roles, two buyers, and a token for each role."""
-    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix="cdp-roles-") as home:
+    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix=PREFIX, dir=FOLDERS) as home:
         database = Database(url)
         try:
             with serve_application(database, Path(home), POLICY) as service:

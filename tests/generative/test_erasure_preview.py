@@ -20,6 +20,7 @@ from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.model import Request, StepCount, Verb
 from cdp.sources.model import Source
 from tests.support.databases import temporary_database
+from tests.support.folders import FOLDERS
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.people import NOON, SHOP, WEB
 from tests.support.policies import permit_all
@@ -123,7 +124,7 @@ def fill(rights: RequestPipeline, store: Store) -> Request:
 @settings(max_examples=12, phases=(Phase.explicit, Phase.generate))  # a database per example: shrinking takes too long
 @given(store=stores)
 def test_the_preview_is_the_run(server: EmbeddedPostgres, template: str, store: Store) -> None:
-    with temporary_database(server, template) as url, TemporaryDirectory() as home:
+    with temporary_database(server, template) as url, TemporaryDirectory(dir=FOLDERS) as home:
         database = Database(url)
         try:
             rights = open_request_pipeline(database, permit_all(), Path(home))

@@ -19,6 +19,7 @@ import httpx
 from cdp.cli.command import run
 from cdp.cli.main import cdp
 from cdp.postgres.place import find_place
+from tests.support.folders import PREFIX
 from tests.support.waits import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,9 +154,9 @@ def serving(process: "subprocess.Popen[bytes]", log: Path, offset: int = 0) -> I
 
 
 @contextmanager
-def temporary_home() -> Iterator[Path]:
-    """A home that does not exist yet; PostgreSQL's account can reach it even when root runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="cdp-test-") as folder:
+def temporary_home(parent: str | None = None) -> Iterator[Path]:
+    """A home that does not exist yet, on disk by default; PostgreSQL's account can reach it even when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent) as folder:
         if os.geteuid() == 0:
             Path(folder).chmod(0o711)
         yield Path(folder) / "home"

@@ -24,6 +24,7 @@ from cdp.web.app import Surroundings, create_app
 from cdp.web.connections.attempts import WrongSecrets
 from cdp.web.connections.hosts import TrustedHosts
 from tests.support.databases import temporary_database
+from tests.support.folders import FOLDERS, PREFIX
 from tests.support.messages import batch, identify, order
 from tests.support.policies import shipped
 from tests.support.server_thread import serve_in_thread
@@ -121,7 +122,7 @@ def serve_application(
 @contextmanager
 def served(server: EmbeddedPostgres, template: str, **options: Any) -> Iterator[RunningService]:
     """A service with a database of its own. The options are those of `uvicorn.Config`."""
-    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix="cdp-service-") as home:
+    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix=PREFIX, dir=FOLDERS) as home:
         database = Database(url)
         try:
             with serve_application(database, Path(home), shipped(), **options) as service:
