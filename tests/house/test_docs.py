@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from pygments.lexers import get_lexer_by_name
 
 from cdp.cli.main import cdp
 from cdp.flows.imports.mapping import Mapping, load_mapping
@@ -129,6 +130,15 @@ def test_every_make_target_in_a_page_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = re.findall(r"(?:^(?:    )?|`)make ([a-z][a-z0-9-]*)", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) <= targets
+
+
+def test_every_block_names_a_language_that_the_site_can_highlight() -> None:
+    named = {
+        name for page in PAGES for name in re.findall(r"^ *```([\w-]+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert "sh" in named
+    for name in named:
+        get_lexer_by_name(name)
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=IDS)
