@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
+from cdp.kit.db import Database, Transaction
 from cdp.postgres.server import EmbeddedPostgres
 
 EMPTY: Final = "cdp"
@@ -36,6 +37,18 @@ def temporary_database(server: EmbeddedPostgres, template: str) -> Iterator[str]
         yield create_database(server, name, template)
     finally:
         administer(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+class _Undone(Exception):
+    """Ends a transaction without a commit."""
+
+
+@contextmanager
+def undone(database: Database) -> Iterator[Transaction]:
+    """A transaction of which nothing stays."""
+    with suppress(_Undone), database.transaction() as tx:
+        yield tx
+        raise _Undone
 
 
 def plain_url(url: str) -> str:
