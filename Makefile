@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 help: ## Show this list
 	@echo "cdp: a customer data platform with consent, retention and erasure in its data model."
 	@echo
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings are environment variables named CDP_...; docs/reference/settings.md lists them."
 
@@ -60,6 +60,11 @@ test-16: ## Run the tests of stores, migrations, consent, erasure and ingest on 
 test-long: ## Run every test, with many more generated examples and the long ones
 	$(SETUP) dev
 	@HYPOTHESIS_PROFILE=long $(PYTEST) $(ARGS)
+
+.PHONY: test-mutations
+test-mutations: ## Remove each check of consent in turn, and see a test fail for every basis; ARGS="door.verdict lists.both"
+	$(SETUP) dev
+	@$(BIN)/python -m tests.support.mutations $(ARGS)
 
 .PHONY: test-faults
 test-faults: ## Kill, cut and fill under load for 1,000 rounds, and check that nothing is lost; ARGS="--rounds 100 --seed 7"
