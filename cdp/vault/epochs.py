@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.vault import store
-from cdp.vault.root_keys import RootKeys
+from cdp.vault.root_keys import RootKeys, mark_epoch_key_destroyed
 
 
 class Rewrapped(NamedTuple):
@@ -72,7 +72,7 @@ class Epochs:
                 status=409,
             )
         store.mark_epoch_destroyed(tx, epoch_id, now)
-        self._root_keys.mark_epoch_key_destroyed(tx, epoch_id, now)
+        mark_epoch_key_destroyed(tx, epoch_id, now)
 
     def count_keys(self, tx: Transaction) -> dict[int, int]:
         """How many subject keys each retired epoch wraps, and the active epoch, which comes last."""

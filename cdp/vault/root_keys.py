@@ -8,7 +8,7 @@ from typing import Final
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.vault import store
-from cdp.vault.keys import KeyProvider
+from cdp.vault.keys import KMS_UNAVAILABLE, KeyProvider
 from cdp.vault.providers.file import LocalFileProvider
 from cdp.vault.providers.master_key import check_value, wrong_master_key
 from cdp.vault.pseudonym import ANCHOR, DUPLICATES, GRAPH, SUPPRESSION, KeyedHash
@@ -128,10 +128,6 @@ class RootKeys:
             raise Fault("key_in_use", "The key is in use", f"Version {version} of {stem} is not retired: rotate first.")
         store.mark_key_destroyed(tx, f"{stem}/{version}", now)
 
-    def mark_epoch_key_destroyed(self, tx: Transaction, epoch_id: int, now: datetime) -> None:
-        """Mark the root key of an epoch for destruction, which `destroy_marked` carries out after the commit."""
-        store.mark_key_destroyed(tx, f"{_EPOCH}/{epoch_id}", now)
-
     def destroy_marked(self, tx: Transaction) -> list[str]:
         """Destroy at the provider what a committed transaction marked; returns the names of the keys destroyed now.
 
@@ -146,15 +142,22 @@ class RootKeys:
 
     def signer(self, stem: str = AUDIT_SIGNING) -> Signer:
         """Signs under the newest version of a signing key."""
-        return Signer(self._key(f"{stem}/{self.versions(stem)[-1]}"))
+        return Signer(self.load(f"{stem}/{self.versions(stem)[-1]}"))
 
     def keyed_hash(self, stem: str, version: int | None) -> KeyedHash:
         """The keyed hash under one version of a root key, the newest unless one is named."""
         name = f"{stem}/{version or self.versions(stem)[-1]}"
         keyed_hash = self._hashes.get(name)
         if keyed_hash is None:
-            keyed_hash = self._hashes[name] = KeyedHash(self._key(name))
+            keyed_hash = self._hashes[name] = KeyedHash(self.load(name))
         return keyed_hash
+
+    def load(self, name: str) -> bytes:
+        """A root key, from memory once the provider has given it. Faults: those of `KeyProvider.load`, `key_service_unavailable`."""
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = self._provider.load(name)
+        return key
 
     def wrap_keys(self, epoch_id: int, ids: Sequence[int], keys: Sequence[bytes]) -> list[bytes]:
         """Wrap the keys of these subjects, side by side, under the key of an epoch."""
@@ -176,16 +179,10 @@ class RootKeys:
     def _create(self, tx: Transaction, name: str, now: datetime) -> None:
         store.add_key_check(tx, name, check_value(self._provider.create(name), name), now=now)
 
-    def _key(self, name: str) -> bytes:
-        key = self._keys.get(name)
-        if key is None:
-            key = self._keys[name] = self._provider.load(name)
-        return key
-
     def _wrapper(self, epoch_id: int) -> Wrapper:
         wrapper = self._wrappers.get(epoch_id)
         if wrapper is None:
-            wrapper = self._wrappers[epoch_id] = Wrapper(self._key(f"{_EPOCH}/{epoch_id}"), "cdp/subject-key/v1")
+            wrapper = self._wrappers[epoch_id] = Wrapper(self.load(f"{_EPOCH}/{epoch_id}"), "cdp/subject-key/v1")
         return wrapper
 
     def _drop_version(self, stem: str, version: int) -> None:
@@ -211,18 +208,33 @@ def require_check_values(provider: KeyProvider, check_values: Mapping[str, bytes
             raise wrong_master_key(f"The check value of the key {name} differs.")
 
 
-def require_kept(tx: Transaction, provider: KeyProvider) -> None:
-    """Require that the provider still has every key in use, whatever a process has in memory. A key service is only asked for names.
+def require_kept(tx: Transaction, root_keys: RootKeys, provider: KeyProvider) -> None:
+    """Require that the provider still has every key in use, whatever is in memory.
 
-    Raises the faults `master_key_missing`, `wrong_master_key` and `root_key_missing`.
+    A key service is asked for its names, and for the keys that are not in memory: those of a new epoch, say.
+    Faults: `master_key_missing`, `wrong_master_key`, `root_key_missing`, `key_service_unavailable`.
     """
     check_values = active_check_values(tx)
     if isinstance(provider, LocalFileProvider):
         provider.require_master_file()
         require_check_values(provider, check_values)
         return
-    for name in sorted(check_values.keys() - provider.names() - {_MASTER}):
+    names = check_values.keys() - {_MASTER}
+    for name in names:
+        root_keys.load(name)
+    try:
+        lost = names - provider.names()
+    except Fault as fault:
+        if fault.code != KMS_UNAVAILABLE:
+            raise
+        return  # every key is in memory: nothing fails for want of the service
+    for name in sorted(lost):
         provider.load(name)  # it says why it does not have it
+
+
+def mark_epoch_key_destroyed(tx: Transaction, epoch_id: int, now: datetime) -> None:
+    """Mark the root key of an epoch for destruction, which `RootKeys.destroy_marked` carries out after the commit."""
+    store.mark_key_destroyed(tx, f"{_EPOCH}/{epoch_id}", now)
 
 
 def active_check_values(tx: Transaction) -> dict[str, bytes]:

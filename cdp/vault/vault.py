@@ -60,7 +60,7 @@ class Vault:
 
     def require_kept(self, tx: Transaction) -> None:
         """Require that the key provider still has every key in use. Faults: those of `open_vault`."""
-        require_kept(tx, self._provider)
+        require_kept(tx, self.root_keys, self._provider)
 
     def seal(self, tx: Transaction, place: SealedColumn, item: Item) -> bytes:
         """Seal one value. Raises the fault `subject_key_shredded` when its subject has no key."""
@@ -94,7 +94,7 @@ def open_vault(
     Wrapped keys are kept in `wrapped_keys`, or else in the folder, in which the file of the master key always is. Returns the
     vault, and a notice to print prominently when a master key was created. `domains` are those of the
     policy (destinations) in addition to the ones that always exist. Faults: `master_key_missing`,
-    `wrong_master_key`, `root_key_missing`, `key_file_exposed`, `master_key_malformed`, `kms_unknown`.
+    `wrong_master_key`, `root_key_missing`, `key_file_exposed`, `master_key_malformed`, `kms_unknown`, `key_service_unavailable`.
     """
     store.lock_root_keys(tx)
     if kms_url is not None:

@@ -17,7 +17,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.conformance import check_provider
 from cdp.vault.keys import open_kms_provider
-from cdp.vault.vault import open_vault
+from cdp.vault.vault import Vault, open_vault
 
 pytestmark = pytest.mark.postgres
 
@@ -91,6 +91,56 @@ def test_another_key_of_the_service_is_refused_beside_a_database_that_holds_anyt
         open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
     with database.transaction() as tx, pytest.raises(Fault, match="wrong_master_key"):
         open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/other")
+
+
+def test_a_service_that_is_down_is_a_fault_that_passes_and_readiness_knows_whether_writes_need_it(
+    example: None, database: Database, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example_kms = import_module("example_kms")
+
+    def unreachable(*_: object) -> bytes:
+        raise ConnectionRefusedError("https://user:secret@vault.test")
+
+    def opened() -> Vault:
+        with database.transaction() as tx:
+            return open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")[0]
+
+    running, other = opened(), opened()
+    with database.transaction() as tx:
+        running.require_kept(tx)
+        other.epochs.begin(tx, NOW)
+    for verb in ("encrypt", "decrypt"):
+        monkeypatch.setattr(example_kms.Service, verb, unreachable)
+
+    for needs_the_service in (opened, lambda: _ready(database, running), lambda: _ready(database, other)):
+        with pytest.raises(Fault) as caught:
+            needs_the_service()
+        assert (caught.value.code, caught.value.status) == ("key_service_unavailable", 503)
+        assert "ConnectionRefusedError" in caught.value.detail
+        assert "secret" not in caught.value.detail
+
+
+def test_keys_in_memory_are_enough_while_the_service_is_down(
+    example: None, database: Database, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example_kms = import_module("example_kms")
+    with database.transaction() as tx:
+        vault, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
+        vault.require_kept(tx)
+
+    def unreachable(*_: object) -> bytes:
+        raise TimeoutError
+
+    for verb in ("names", "load"):
+        monkeypatch.setattr(example_kms.Provider, verb, unreachable)
+    _ready(database, vault)
+    with database.transaction() as tx:
+        assert vault.subject_keys.create(tx, [8])
+
+
+def _ready(database: Database, vault: Vault) -> None:
+    with database.transaction(read_only=True) as tx:
+        vault.require_kept(tx)
 
 
 def test_a_url_that_no_package_knows_is_refused(tmp_path: Path) -> None:
