@@ -9,9 +9,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cdp.consent.model import Act, Record, RecordId
+from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.signals.model import ProposedAct
 from cdp.policy.model import Purpose
+
+Statement = tuple[Act, Authority, str | None, str, bool]
+"""What must be equal in two acts about a purpose for the later one to repeat the other: act, authority, signal, jurisdiction,
+and whether it is undated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ class Ledger:
         have an effect. Nothing is added to the ledger.
         """
         known = self._records.get((identifier_id, act.purpose), {}).values()
-        if act.given_by is not None and act.given_by < context.occurred_at:
-            context = replace(context, occurred_at=act.given_by)
+        if act.given_by is not None:
+            context = replace(context, occurred_at=stated_at(act, context.occurred_at))
         at = min(context.occurred_at, context.recorded_at)
         if act.act is Act.GRANT:
             stated = _of_statement(known, act, context) if is_contradicted else known
@@ -157,10 +161,19 @@ def _of_statement(known: Iterable[Record], act: ProposedAct, context: SignalCont
 
 
 def _is_same_statement(record: Record, act: ProposedAct, context: SignalContext) -> bool:
-    return (record.act, record.authority, record.signal, record.jurisdiction, record.is_undated) == (
-        act.act,
-        act.authority,
-        act.signal,
-        context.jurisdiction,
-        act.is_undated,
-    )
+    return statement_of(record) == statement_by(act, context.jurisdiction)
+
+
+def statement_of(record: Record) -> Statement:
+    """What a record states."""
+    return record.act, record.authority, record.signal, record.jurisdiction, record.is_undated
+
+
+def statement_by(act: ProposedAct, jurisdiction: str) -> Statement:
+    """What a signal states that comes from a source of this jurisdiction."""
+    return act.act, act.authority, act.signal, jurisdiction, act.is_undated
+
+
+def stated_at(act: ProposedAct, occurred_at: datetime) -> datetime:
+    """When an act of a message of this instant was stated, as far as the signal says."""
+    return occurred_at if act.given_by is None else min(act.given_by, occurred_at)

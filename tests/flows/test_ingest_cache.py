@@ -1,5 +1,6 @@
 """Two processes: whatever one changes about somebody, the other does not judge by what it read before."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -330,3 +331,69 @@ def test_a_familiar_message_asks_the_store_almost_nothing(two: Two) -> None:
         two.here.send(track(**ADA_IDS))
         costs.append(database.statements - before)
     assert costs[-1] <= 10
+
+
+def grants(two: Two, **choices: bool) -> Outcome:
+    """The phone states its choices, as it does with every page."""
+    (outcome,) = two.here.send(choose(ADA_IDS, **choices), source=WEB)
+    two.there.later(seconds=1)
+    return outcome
+
+
+def ledger(two: Two) -> list[tuple[str, str]]:
+    with two.here.context.database.transaction(read_only=True) as tx:
+        return tx.execute("SELECT purpose, act FROM consent.record ORDER BY recorded_at, purpose")
+
+
+def test_a_repeated_grant_is_recognized_and_recorded_once(two: Two) -> None:
+    database, cache = two.here.context.database, two.here.ingest.profile_cache
+    costs = []
+    for at in range(5):
+        before = database.statements
+        assert grants(two, analytics=True, personalization=True) == STORED
+        costs.append(database.statements - before)
+        assert cache.recognized == at
+    assert ledger(two) == [("analytics", "grant"), ("personalization", "grant")]
+    assert costs[-1] <= 11
+
+
+def test_a_refusal_without_effect_elsewhere_still_lets_the_next_grant_count(two: Two) -> None:
+    """Her account withdrew, so that neither the refusal of the phone nor its next grant changes a verdict."""
+    grants(two, analytics=True, personalization=True)
+    tell(two, ("user_id", "ada"), "withdraw", "authenticated")
+    for _ in range(3):
+        grants(two, analytics=True, personalization=True)
+    before = two.here.ingest.profile_cache.recognized, len(ledger(two))
+    tell(two, ("anonymous_id", "phone"), "refuse", "device")
+    grants(two, analytics=True, personalization=True)
+    assert two.here.ingest.profile_cache.recognized == before[0]
+    assert ledger(two)[before[1] :] == [("personalization", "refuse"), ("personalization", "grant")]
+
+
+def tell(two: Two, identifier: tuple[str, str], word: str, authority: str) -> None:
+    told = ConsentStatement(identifier, "personalization", word, authority=authority, jurisdiction="eu")
+    acts.record(two.there.context, told)
+    two.there.later(seconds=1)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
+def test_a_repeated_grant_beside_a_refusal_in_its_batch_is_read_again(is_first: bool, two: Two) -> None:
+    """The order in which they happened decides, not the memory."""
+    for _ in range(3):
+        grants(two, analytics=True)
+    messages = []
+    for choice in (not is_first, is_first):
+        messages.append(two.here.message(choose(ADA_IDS, analytics=choice), source=WEB))
+        two.there.later(seconds=1)
+    two.here.ingest.process(messages)
+    assert Counter(ledger(two)) == {("analytics", "grant"): 1 + is_first, ("analytics", "refuse"): 2}
+    assert two.again(track(**ADA_IDS)) == (STORED if is_first else refused("refused"))
+
+
+def test_a_refusal_that_every_page_repeats_is_never_taken_from_memory(two: Two) -> None:
+    for _ in range(4):
+        grants(two, analytics=True, personalization=False)
+    with two.here.context.database.transaction(read_only=True) as tx:
+        (repeated,) = tx.execute("SELECT count(*) FROM consent.repetition")[0]
+    assert repeated == 3 * 2
+    assert two.here.ingest.profile_cache.recognized == 0

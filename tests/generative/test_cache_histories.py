@@ -330,9 +330,26 @@ def whole(rights: RequestPipeline) -> dict[str, list[tuple[str, ...]]]:
         }
 
 
-def check(database: Database, folder: Path, policy: Policy, seed: int) -> int:
+def with_signals(story: History, seed: int) -> History:
+    """The same history, in which most messages repeat the consent of their device, as pages do; now and then it changes."""
+    random = Random(seed)
+    choices = {each: dict.fromkeys(PURPOSES, True) for each in ("a1", "a2", "a3", "a4", None)}
+    told: History = []
+    for acts, batch, fails in story:
+        repeated = []
+        for sent, source, has_gpc in batch:
+            own = choices[sent.get("anonymousId")]
+            if random.random() < 0.06:
+                own[random.choice(PURPOSES)] = random.random() < 0.5
+            if "context" not in sent and random.random() < 0.8:
+                sent = {**sent, "context": consent_context(**own)}
+            repeated.append((sent, source, has_gpc and random.random() < 0.3))
+        told.append((acts, repeated, fails))
+    return told
+
+
+def check(database: Database, folder: Path, policy: Policy, story: History) -> int:
     """Live a history twice; how many messages were recognized."""
-    story = history(seed)
     asking, expected = live(database, folder, policy, story, can_remember=False)
     knowing, found = live(database, folder, policy, story, can_remember=True)
     assert knowing.outcomes == asking.outcomes
@@ -352,4 +369,17 @@ def check(database: Database, folder: Path, policy: Policy, seed: int) -> int:
 @example(seed=8)
 @given(seed=st.integers(0, 2**32))
 def test_memory_changes_nothing(name: str, seed: int, database: Database, tmp_path: Path) -> None:
-    check(database, tmp_path, POLICIES[name], seed)
+    check(database, tmp_path, POLICIES[name], history(seed))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@settings(
+    max_examples=examples(2),
+    deadline=None,
+    derandomize=not IS_LONG,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(seed=st.integers(0, 2**32))
+def test_memory_of_repeated_signals_changes_nothing(name: str, seed: int, database: Database, tmp_path: Path) -> None:
+    check(database, tmp_path, POLICIES[name], with_signals(history(seed), seed))

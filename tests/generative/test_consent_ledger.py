@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp.consent.decide import decide
-from cdp.consent.ledger import Ledger, SignalContext
+from cdp.consent.in_effect import grants_in_effect
+from cdp.consent.ledger import Ledger, SignalContext, statement_by
 from cdp.consent.model import Act, Authority, Verdict
 from cdp.consent.signals.model import ProposedAct
 from cdp.policy.model import Purpose
@@ -81,3 +82,32 @@ def test_in_order_of_time_skipping_changes_nothing_for_one_device(signals: list[
     kept = verdict_after(ordered, ANALYTICS, opt_out=opt_out)
     every = verdict_by_all(ordered, ANALYTICS, opt_out=opt_out)
     assert (kept.allowed, kept.since) == (every.allowed, every.since)
+
+
+@given(HEARD, HEARD, RULES)
+def test_a_grant_that_is_said_to_repeat_another_would_not_be_recorded(
+    signals: list[Heard], later: list[Heard], rule: Purpose
+) -> None:
+    """Also when refusals of before are repeated in between: as long as no record is added, what was in effect still is."""
+    bits = count()
+    ledger = Ledger((), lambda: 1 << next(bits))
+
+    def hear(each: Heard) -> None:
+        draft = ledger.draft(*stated(each), rule=rule)
+        if draft is not None:
+            ledger.add(draft)
+
+    for each in signals:
+        hear(each)
+    known = grants_in_effect(ledger.of(1))
+    for each in later:
+        if each.act is Act.GRANT and grants_in_effect(ledger.of(1)).digest == known.digest:
+            act, _, context = stated(each)
+            if known.repeats("analytics", statement_by(act, "eu"), context.occurred_at):
+                assert ledger.draft(act, 1, context, rule=rule) is None
+        hear(each._replace(identifier_id=1))
+
+
+def stated(each: Heard) -> tuple[ProposedAct, int, SignalContext]:
+    act = ProposedAct("analytics", each.act, each.authority, None, each.signal, b"", "signals")
+    return act, each.identifier_id, SignalContext("eu", 1, day(each.at), day(7), b"")

@@ -145,6 +145,18 @@ def records_of(
     return [_record(row) for row in rows]
 
 
+def digests_of(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, int]:
+    """By identifier, the ids of its records joined by exclusive or; as ids are random, it tells which records there are."""
+    rows = tx.execute(
+        """
+        SELECT identifier_id, bit_xor(record_id) FROM consent.record
+        WHERE identifier_id = ANY(%(ids)s::bigint[]) GROUP BY identifier_id
+        """,
+        {"ids": list(identifier_ids)},
+    )
+    return dict(rows)
+
+
 def identifier_of(tx: Transaction, record_id: RecordId) -> int | None:
     """The identifier that a record is about; None if there is no such record."""
     rows = tx.execute(

@@ -1,8 +1,10 @@
 """Which profiles of a batch the process may cache. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cdp.accounting.model import State
+from cdp.consent.in_effect import GrantsInEffect, grants_in_effect
 from cdp.consent.store.verdicts import has_stored_row
 from cdp.flows.identifiers import evidence_of
 from cdp.flows.ingest.consent_inputs import ConsentInputs
@@ -27,19 +29,20 @@ def cacheable(
 ) -> list[CacheEntry]:
     """Profiles of settled anchors: those that the batch only read, and those that it created.
 
-    To be called when all is written and no closure was replayed.
+    To be called when all is written and no closure was replayed. Those of which the batch changed a verdict are dropped by the
+    cache.
     """
     entries: dict[tuple[Identifier, ...], CacheEntry] = {}
     for message in decided:
         identified = message.identified
         identifiers = message.read.identifiers
         if identified.screened.cached is None and identifiers not in entries and _is_unambiguous(identified):
-            if identified.needs_evaluation:
+            if identified.needs_evaluation and not identified.is_acting_only:
                 entry = _created(state, run, consent, message=message)
             else:
                 entry = _unchanged(state, inputs, identified, world=run.world)
             if entry is not None:
-                entries[identifiers] = entry
+                entries[identifiers] = replace(entry, grants=_grants(state, consent, identified.members))
     return list(entries.values())
 
 
@@ -56,10 +59,17 @@ def _unchanged(
 ) -> CacheEntry | None:
     anchor = state.anchors[message.digest]
     profile = state.profiles[anchor.profile_id]
-    verdicts = inputs.in_force.get(profile.origin)
+    verdicts = inputs.in_force.get(profile.origin, inputs.stored.get(profile.origin))
     if verdicts is None:
         return None
     return CacheEntry(message, anchor, profile, verdicts, world.is_known_to_others(message.members))
+
+
+def _grants(state: BatchState, consent: ConsentState, members: Sequence[int]) -> dict[int, GrantsInEffect]:
+    """The grants in effect of the members of an anchor; empty unless the batch read or made all records of each."""
+    if any(member not in state.with_records and member not in state.new_identifiers for member in members):
+        return {}
+    return {member: grants_in_effect(consent.ledger.of(member)) for member in members}
 
 
 def _created(state: BatchState, run: Run, consent: ConsentState, *, message: DecidedMessage) -> CacheEntry | None:

@@ -20,10 +20,11 @@ class ReplayedAnchor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConsentInputs:
-    """What the store holds about the profiles of a batch; `seen` to `in_force` are keyed by the origin of their groups.
+    """What the store holds about the profiles of a batch; `seen` to `stored` are keyed by the origin of their groups.
 
     `records` are those of every identifier of the groups that could change. `seen` are the identifiers of a profile's
-    anchors that no profile owns alone. `in_force` are the verdicts of profiles whose groups were not loaded. `replayed`
+    anchors that no profile owns alone. `in_force` are the verdicts of profiles whose groups were not loaded, `stored` those of
+    profiles whose were, as the batch found them. `replayed`
     are the anchors that are resolved again when an identifier turns out to be shared; which identifiers were seen
     together then follows from them. `bits` is the mask of each purpose.
     """
@@ -34,5 +35,6 @@ class ConsentInputs:
     ages: Mapping[int, Ages]
     quarantined: frozenset[int]
     in_force: Mapping[int, Verdicts]
+    stored: Mapping[int, Verdicts]
     bits: Mapping[str, int]
     replayed: dict[int, ReplayedAnchor] = field(default_factory=dict)

@@ -76,6 +76,8 @@ class BatchJudge:
     ) -> DecidedMessage:
         consent = self.consent
         records = records_of_message(self.plan, consent.ledger, world, message=message, lock=self.lock)
+        if message.is_acting_only and not records:
+            message = message._replace(needs_evaluation=False)
         if self.deferrals is not None and records:
             records = reaching_records(self.plan, self.deferrals, message, records=records)
         refused = self._refused_early(message, previous)

@@ -82,17 +82,21 @@ def identify(
     }
     identified = []
     for sequence, message in enumerate(messages, first_sequence):
-        cached = message.cached
+        cached, is_acting_only = message.cached, False
         if cached is None:
             named = named_by[message.read.position]
             members, digest = named[0], digest_of[named]
             anchor_id, needs_evaluation = anchor_ids[digest], _needs_evaluation(state, message, digest)
+            if not needs_evaluation:
+                needs_evaluation = is_acting_only = bool(message.read.signals.acts)
             state.members[anchor_id] = members
         else:
             members, digest, anchor_id = cached.members, cached.digest, cached.anchor.anchor_id
             needs_evaluation = False
         identified.append(
-            IdentifiedMessage(message.read, message, sequence, members, digest, anchor_id, needs_evaluation)
+            IdentifiedMessage(
+                message.read, message, sequence, members, digest, anchor_id, needs_evaluation, is_acting_only
+            )
         )
     state.heard = {anchor.anchor_id: anchor.authority for anchor in state.anchors.values()}
     _load_groups(tx, state, [message for message in identified if message.screened.cached is None])
@@ -130,9 +134,9 @@ def _add_cached(state: BatchState, cached: CachedProfile) -> None:
 
 
 def _needs_evaluation(state: BatchState, message: ScreenedMessage, digest: bytes) -> bool:
-    """Whether the anchor is not settled or has a new source, or the message states something that affects verdicts."""
+    """Whether the anchor is not settled or has a new source, or the message affects verdicts by more than its signals."""
     anchor = state.anchors.get(digest)
-    if anchor is None or not anchor.is_settled or message.read.affects_verdicts:
+    if anchor is None or not anchor.is_settled or message.read.states_age:
         return True
     if any(hashed.has_kept_acts for hashed in message.hashed):
         return True

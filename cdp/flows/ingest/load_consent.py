@@ -32,18 +32,17 @@ def load_consent_inputs(
     jurisdictions = _jurisdictions(tx, changeable)
     ages = ages_of(tx, changeable) if changeable and asks_for_age(state.plan.policy) else {}
     cached = {entry.profile.profile_id: entry.verdicts for entry in state.cached.values()}
-    others = [profile_id for profile_id in state.profiles if profile_id not in state.links and profile_id not in cached]
+    verdicts = cached | _verdicts_in_force(
+        tx, [profile_id for profile_id in state.profiles if profile_id not in cached]
+    )
     return ConsentInputs(
         records=record_store.records_of(tx, list(wanted)),
         seen={state.origins[profile_id]: frozenset(identifier_ids) for profile_id, identifier_ids in seen.items()},
         jurisdictions={state.origins[profile_id]: names for profile_id, names in jurisdictions.items()},
         ages={state.origins[profile_id]: age for profile_id, age in ages.items()},
         quarantined=frozenset(profile.origin for profile in state.profiles.values() if profile.is_quarantined),
-        in_force={
-            state.origins[profile_id]: verdicts
-            for profile_id, verdicts in (cached | _verdicts_in_force(tx, others)).items()
-            if profile_id not in state.links
-        },
+        in_force={state.origins[key]: found for key, found in verdicts.items() if key not in state.links},
+        stored={state.origins[key]: found for key, found in verdicts.items() if key in state.links},
         bits=bits,
     )
 

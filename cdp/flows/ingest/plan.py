@@ -8,6 +8,7 @@ from cdp.behavior.model import Classified
 from cdp.behavior.rules import PlanRules, compile_plan
 from cdp.consent.model import Reason
 from cdp.consent.signals.model import SignalMap, signal_map_of
+from cdp.consent.signals.repeated import SignalReader
 from cdp.identity.normalize import IdentifierReader
 from cdp.identity.rules import Rules
 from cdp.policy.model import Policy
@@ -28,11 +29,16 @@ class IngestPlan:
     reader: IdentifierReader
     rules: Rules
     events: PlanRules
-    signals: SignalMap
+    signal_reader: SignalReader
     fingerprint: bytes
     ask_again_after_months: int
     keep_for_days: Mapping[str, int]
     covering: dict[tuple[str | None, str, bool], tuple[CoveringPurpose, ...]] = field(default_factory=dict)
+
+    @property
+    def signals(self) -> SignalMap:
+        """Which purposes each kind of signal concerns."""
+        return self.signal_reader.mapping
 
     def purposes_for(self, classified: Classified, *, is_server: bool) -> tuple[CoveringPurpose, ...]:
         """The purposes that could count a message of this name and category from this kind of source."""
@@ -58,7 +64,7 @@ def compile_ingest_plan(policy: Policy) -> IngestPlan:
         reader=IdentifierReader(policy.identifiers),
         rules=Rules(policy.identifiers),
         events=compile_plan(policy.events, policy.traits.values()),
-        signals=signal_map_of(policy),
+        signal_reader=SignalReader(signal_map_of(policy)),
         ask_again_after_months=policy.ask_again_after_months,
         fingerprint=bytes.fromhex(policy.fingerprint),
         keep_for_days={name: rule.keep_for_days for name, rule in policy.retention.classes.items()},

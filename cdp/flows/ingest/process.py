@@ -16,9 +16,9 @@ from cdp.flows.ingest.load import identify
 from cdp.flows.ingest.load_consent import load_consent_inputs
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.profile_cache import ProfileCache
-from cdp.flows.ingest.purposes import permitted_bits
+from cdp.flows.ingest.recognize import recognize
 from cdp.flows.ingest.screen import find_duplicates, hash_identifiers, screen
-from cdp.flows.ingest.stages import CachedProfile, IdentifiedMessage, ReadMessage, ScreenedMessage
+from cdp.flows.ingest.stages import IdentifiedMessage, ReadMessage, ScreenedMessage
 from cdp.flows.ingest.start_state import start_state
 from cdp.flows.ingest.write import write_batch
 from cdp.flows.ingest.write_consent import opt_outs_of
@@ -74,22 +74,15 @@ class BatchDecider:
         pending = [
             message for message in messages if message.outcome is None or message.needs_decision(message.outcome)
         ]
-        found = ((message.position, self._find_cached(message)) for message in pending)
-        cached = {position: profile for position, profile in found if profile is not None}
+        cached = recognize(
+            tx, self.plan, pending, cache=self.profile_cache, masks=self.writer_cache.masks, now=lock.now
+        )
         screened = screen(tx, self.vault, pending, plan=self.plan, cached=cached)
         ended.add(screened)
         open_messages = sorted((message for message in screened if message.needs_decision), key=_sequence_key)
         if open_messages:
             self._decide(tx, open_messages, ended, lock=lock)
         return ended
-
-    def _find_cached(self, message: ReadMessage) -> CachedProfile | None:
-        """The cached profile of a message; None where it may wait for an answer, for which its device must be known."""
-        cached = self.profile_cache.find(message)
-        if cached is None or not message.message.source.defer:
-            return cached
-        bits, _ = permitted_bits(self.plan, message, cached.verdicts, bits=self.writer_cache.masks)
-        return cached if bits else None
 
     def _decide(
         self,

@@ -7,9 +7,10 @@ A verdict is kept with its instants, which are compared with those of each messa
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from cdp.consent.in_effect import GrantsInEffect
 from cdp.consent.model import Verdict
 from cdp.flows.ingest.stages import CachedProfile, IdentifiedMessage, ReadMessage
 from cdp.identity.model import Identifier
@@ -31,6 +32,7 @@ class CacheEntry:
     profile: StoredProfile
     verdicts: Mapping[str, Verdict]
     is_known_to_others: bool
+    grants: Mapping[int, GrantsInEffect] = field(default_factory=dict)
 
 
 _CacheKey = tuple[tuple[Identifier, ...], bool]
@@ -85,15 +87,19 @@ class ProfileCache:
         self._version = _NEVER
 
     def find(self, message: ReadMessage) -> CachedProfile | None:
-        """The profile of a message; None when it must be read from the store."""
+        """The profile of a message; None when it must be read from the store.
+
+        Whether the consent signals of the message change anything is for the caller to find out.
+        """
         cached = self._profiles.get(_key_of(message))
-        if cached is None or message.affects_verdicts or message.message.kind == "alias":
+        if cached is None or message.states_age or message.message.kind == "alias":
+            return None
+        if message.signals.acts and not cached.grants:
             return None
         if int(message.message.source.source_id) not in cached.anchor.sources:
             return None
         if self._changed.get(cached.profile.profile_id, 0) >= cached.read_in:
             return None
-        self.recognized += 1
         return cached
 
     def end(self, advanced: Advanced, touched: Collection[int] | None, entries: Sequence[CacheEntry]) -> None:
@@ -129,4 +135,5 @@ class ProfileCache:
             entry.verdicts,
             self._batch,
             entry.is_known_to_others,
+            entry.grants,
         )

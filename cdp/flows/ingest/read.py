@@ -7,7 +7,6 @@ from cdp.accounting.model import Outcome, State
 from cdp.behavior.classify import classify
 from cdp.behavior.model import Classified, EventId
 from cdp.behavior.retention import is_expired
-from cdp.consent.signals.read import acts_of
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import ReadMessage
 from cdp.identity.model import Ignored, Promoted
@@ -23,12 +22,11 @@ def read_message(plan: IngestPlan, message: Message, position: int, *, event_id:
         classified.sealed["as_sent"] = {
             name: message.body[name] for name in ("userId", "anonymousId", "previousId") if message.body.get(name)
         }
-    signals = acts_of(
+    signals = plan.signal_reader.read(
         message.body,
         has_gpc=message.has_gpc,
         is_server=message.source.kind is SourceKind.SERVER,
         jurisdiction=message.source.jurisdiction,
-        mapping=plan.signals,
         request=message.signals,
     )
     if message.acts:

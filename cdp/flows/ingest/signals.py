@@ -1,6 +1,6 @@
 """The consent records that one message would add to the ledger. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import IdentifiedMessage
 from cdp.identity.resolve import World
 from cdp.identity.store.generation import Lock
-from cdp.sources.model import SourceKind
+from cdp.sources.model import Source, SourceKind
 from cdp.wire.message import Message
 from cdp.wire.timestamps import is_own_clock
 
@@ -55,11 +55,8 @@ def records_of_message(
         recorded_at=lock.now,
         policy_fingerprint=plan.fingerprint,
     )
-    guarded = plan.rules.guarded if sent.source.kind is SourceKind.BROWSER else frozenset[str]()
-    typed_members = [
-        (member, type_) for member in message.members for type_ in (world.types[member],) if type_ not in guarded
-    ]
-    proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(typed_members)]
+    members = stating(plan, sent.source, ((member, world.types[member]) for member in message.members))
+    proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(members)]
     refused = replace(context, occurred_at=_refused_at(sent, lock.acted_at))
     of_device = (
         replace(refused, occurred_at=max(sent.received_at, lock.acted_at)) if is_own_clock(sent.body) else refused
@@ -85,6 +82,12 @@ def records_of_message(
         for identifier_id, act in (*proposed, *kept)
     )
     return [draft for draft in drafts if draft is not None]
+
+
+def stating(plan: IngestPlan, source: Source, members: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The identifiers of a message, with their types, about which its source may state anything."""
+    guarded = plan.rules.guarded if source.kind is SourceKind.BROWSER else frozenset[str]()
+    return [(member, type_) for member, type_ in members if type_ not in guarded]
 
 
 def kept_acts(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.ages import AGE, BIRTHDAY, AgeAuthority, StatedAge, stated_age
 from cdp.behavior.model import Classified, EventId
+from cdp.consent.in_effect import GrantsInEffect
 from cdp.consent.model import Verdict
 from cdp.consent.signals.model import SignalProposal
 from cdp.identity.model import Identifier, Ignored
@@ -52,7 +53,8 @@ class CachedProfile:
     """The profile of a settled anchor that no suppression names, as an earlier batch of this process read it.
 
     `verdicts` are those in force then, with their instants; `read_in` is the number of that batch. `is_known_to_others`
-    tells that a source other than a browser named an identifier of the person level of this anchor.
+    tells that a source other than a browser named an identifier of the person level of this anchor. `grants` are the grants in
+    effect of its members, if their records were read then.
     """
 
     members: tuple[int, ...]
@@ -62,6 +64,7 @@ class CachedProfile:
     verdicts: Mapping[str, Verdict]
     read_in: int
     is_known_to_others: bool
+    grants: Mapping[int, GrantsInEffect]
 
 
 class ReadMessage(NamedTuple):
@@ -79,11 +82,6 @@ class ReadMessage(NamedTuple):
     ignored: tuple[tuple[Ignored, str], ...]
     event_id: EventId
     outcome: Outcome | None
-
-    @property
-    def affects_verdicts(self) -> bool:
-        """Whether the message states anything on which verdicts depend, beside its identifiers."""
-        return bool(self.signals.acts) or self.states_age
 
     @property
     def states_age(self) -> bool:
@@ -141,7 +139,8 @@ class IdentifiedMessage(NamedTuple):
     """A message with its place in the recorded sequence and its anchor.
 
     `members` are identifier ids, strongest first; `digest` names the anchor. `needs_evaluation` tells that the verdicts
-    of its profile must be computed from what is recorded.
+    of its profile must be computed from what is recorded; `is_acting_only` that its consent signals are the only reason, so that
+    nothing changes if all of them repeat what is in effect.
     """
 
     read: ReadMessage
@@ -151,6 +150,7 @@ class IdentifiedMessage(NamedTuple):
     digest: bytes
     anchor_id: int
     needs_evaluation: bool
+    is_acting_only: bool = False
 
 
 class DecidedMessage(NamedTuple):

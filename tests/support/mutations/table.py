@@ -49,7 +49,7 @@ ASKING: Final = {
     "cdp/flows/identity/profile_view.py": "shows verdicts to the privacy staff",
     "cdp/flows/ingest/judge.py": "calls `permitted_bits`, which decides",
     "cdp/flows/ingest/load_consent.py": "loads the verdicts in force for `permitted_bits`",
-    "cdp/flows/ingest/process.py": "calls `permitted_bits`, which decides",
+    "cdp/flows/ingest/recognize.py": "calls `permitted_bits`, which decides",
     "cdp/flows/operations/policy_impact.py": "predicts the effect of a policy; nothing is stored or shown of a person",
     "cdp/query/language/explain.py": "explains a membership by what the engine found",
     "cdp/query/postgres/compile.py": "begins with the people of `StatementScope.permitted`",

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from cdp.consent.model import Act, Authority
+from cdp.consent.signals.categories import PREFERENCE_EVENT
 from cdp.consent.signals.gpc import has_gpc, support_document
 from cdp.consent.signals.model import ProposedAct, SignalMap, SignalProposal, signal_map_of
 from cdp.consent.signals.read import acts_of
+from cdp.consent.signals.repeated import SignalReader
 from cdp.policy.load import build_policy
 from tests.support.policies import documents_of, shipped
 
@@ -22,7 +24,12 @@ CASES = json.loads((Path(__file__).parents[2] / "data" / "scenarios" / "gpc.json
 def read(
     body: Mapping[str, Any], *, gpc: bool = False, server: bool = False, where: str = "eu", by: SignalMap = MAP
 ) -> SignalProposal:
-    return acts_of(body, has_gpc=gpc, is_server=server, jurisdiction=where, mapping=by)
+    """As every reader reads it, for the first time and again."""
+    proposal = acts_of(body, has_gpc=gpc, is_server=server, jurisdiction=where, mapping=by)
+    reader = SignalReader(by)
+    for _ in range(2):
+        assert reader.read(body, has_gpc=gpc, is_server=server, jurisdiction=where) == proposal
+    return proposal
 
 
 def segment(preferences: Any, **more: Any) -> dict[str, Any]:
@@ -327,3 +334,26 @@ def test_several_signals_of_one_message_are_all_read() -> None:
         ("segment", "analytics", "grant"),
         ("rudderstack", "analytics", "refuse"),
     ]
+
+
+def test_what_only_looks_the_same_is_read_by_itself() -> None:
+    """Equal keys of a dictionary in Python, different values in JSON."""
+    reader = SignalReader(MAP)
+    alike: list[Any] = [True, 1, 1.0, "True", None, [], {}, float("nan")]
+    bodies = [segment({"analytics": answer}) for answer in alike]
+    bodies += [segment({"analytics": True}, event=PREFERENCE_EVENT), rudderstack(allowedConsentIds=["analytics"])]
+    for body in (*bodies, *bodies):
+        for where, gpc, server in (("eu", False, False), ("us-ca", True, False), ("eu", False, True)):
+            expected = acts_of(body, has_gpc=gpc, is_server=server, jurisdiction=where, mapping=MAP)
+            assert reader.read(body, has_gpc=gpc, is_server=server, jurisdiction=where) == expected
+
+
+def test_a_reader_keeps_no_text_of_what_it_read_and_no_more_than_some() -> None:
+    reader = SignalReader(MAP)
+    for number in range(5_000):
+        reader.read(
+            segment({"ada@example.com": True, str(number): True}), has_gpc=False, is_server=False, jurisdiction="eu"
+        )
+    kept = list(reader._proposals)
+    assert len(kept) == 4_096
+    assert "example" not in repr(kept)
