@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 import cdp as package
+from cdp.cli import part_reference
 from cdp.cli.command import EXIT_CODES, code_of
 from cdp.cli.main import COMMANDS
 from cdp.cli.main import cdp as root
@@ -39,6 +40,7 @@ def pages() -> dict[str, str]:
         **segment_manual.pages(),
         **gpp_reference.pages(),
         **odd_forms.pages(load_policy(shipped_folder("policies")).identifiers),
+        **part_reference.pages(),
         "commands.md": commands_page(),
         "api.md": api_page(openapi_of(describe())),
         "settings.md": settings_page(),

@@ -177,7 +177,8 @@ class Database:
 
     A caller that finds none waits up to `wait_seconds` for one, unless four times as many as there are connections wait already:
     then, as after the wait, the fault is `database_busy`. `statements` is the number of statements of all finished
-    transactions. `clock` is the clock of the service, once its context is open.
+    transactions. `clock` is the clock of the service, once its context is open. `owner` is the same database for what only the
+    owner of the store may do: this one, unless it is that of a part.
     """
 
     def __init__(
@@ -188,8 +189,10 @@ class Database:
         application_name: str = APPLICATION,
         lock_seconds: float = _LOCK_SECONDS,
         wait_seconds: float = _WAIT_SECONDS,
+        owner: "Database | None" = None,
     ) -> None:
         self.url = url
+        self._owner = owner
         self.name = application_name
         self.pool_size = pool_size
         self.statements = 0
@@ -205,6 +208,11 @@ class Database:
         self._callers = 0
         self._counting = threading.Lock()
         event.listen(self.engine, "connect", lambda connection, _: _prepare_session(connection, lock_seconds))
+
+    @property
+    def owner(self) -> "Database":
+        """The same database with the rights of the owner of the store."""
+        return self if self._owner is None else self._owner
 
     @property
     def callers(self) -> int:

@@ -27,6 +27,7 @@ class ReadinessCheck(StrEnum):
     AUDIT_COPY = "audit_copy"
     WORKER = "worker"
     CONNECTIONS = "connections"
+    LOGINS = "logins"
 
 
 class CheckState(StrEnum):

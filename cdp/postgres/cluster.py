@@ -69,8 +69,8 @@ _RESTRICT_DATABASES: Final = (
     "REVOKE ALL ON DATABASE postgres FROM PUBLIC",
     "REVOKE ALL ON DATABASE template1 FROM PUBLIC",
     f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
-    # So that logins that use up their connections leave some to the service.
-    f"GRANT pg_use_reserved_connections TO {OWNER}",
+    # So that logins that use up their connections leave some to the service, which passes the right on to its parts.
+    f"GRANT pg_use_reserved_connections TO {OWNER} WITH ADMIN OPTION",
 )
 
 _ACCESS = "local all all scram-sha-256\n"

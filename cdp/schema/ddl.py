@@ -19,6 +19,7 @@ from cdp.schema.consent import (
 )
 from cdp.schema.dictionary import SCHEMAS, declaration_of
 from cdp.schema.identity_history import DATABASE_INSTANT, history_triggers
+from cdp.schema.part_functions import FUNCTIONS as PART_FUNCTIONS
 from cdp.schema.reader_sessions import FUNCTIONS
 from cdp.schema.version import version_triggers
 
@@ -59,7 +60,7 @@ def statements() -> list[str]:
     out += [SHORTENED_END.strip(), f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"]
     out += [DATABASE_INSTANT.strip(), "REVOKE ALL ON FUNCTION identity.database_instant() FROM PUBLIC"]
     out += [FOLLOW_VERDICTS.strip(), "REVOKE ALL ON FUNCTION consent.follow_verdicts() FROM PUBLIC"]
-    for signature, function in FUNCTIONS.items():
+    for signature, function in (FUNCTIONS | PART_FUNCTIONS).items():
         out += [function.strip(), f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"]
     out.append(APPEND_ONLY.strip())
     out += [

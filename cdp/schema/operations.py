@@ -1,4 +1,4 @@
-"""Tables of operations: import jobs, policies that were in force, the test clock."""
+"""Tables of operations: import jobs, policies that were in force, the test clock, the roles of the parts."""
 
 from sqlalchemy import (
     BigInteger,
@@ -9,6 +9,7 @@ from sqlalchemy import (
     LargeBinary,
     SmallInteger,
     Table,
+    Text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -49,4 +50,14 @@ instant_override = Table(
     CheckConstraint("single = 1", name="single"),
     schema="operations",
     comment="The owner-only test clock of the database; empty in production.",
+)
+
+part_role = Table(
+    "part_role",
+    metadata,
+    Column("part", Text, primary_key=True, info=impersonal()),
+    Column("role_name", Text, nullable=False, info=impersonal()),
+    schema="operations",
+    comment="The database roles of the parts of the service: their sessions are not those of readers. A copy of the database names "
+    "those of its original, which lose their rights in it.",
 )

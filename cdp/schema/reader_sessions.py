@@ -30,6 +30,7 @@ AS $$
     CROSS JOIN pg_namespace AS n
     WHERE r.oid = login AND n.nspname = 'consent' AND NOT r.rolsuper
       AND NOT pg_has_role(login, n.nspowner, 'MEMBER') AND NOT pg_has_role(login, 'pg_read_all_data', 'MEMBER')
+      AND NOT EXISTS (SELECT FROM operations.part_role AS d WHERE d.role_name = r.rolname)
       AND (
           EXISTS (SELECT FROM granted AS g WHERE g.grantee <> 0 AND pg_has_role(login, g.grantee, 'MEMBER'))
           OR EXISTS (
@@ -41,8 +42,8 @@ $$
 """
 """The tables of the projections' schema that a login may read by any role that it is a member of, NULL if it is not a reader.
 
-A reader may read one of them, or do something else in the schema; neither a superuser nor the service nor a member of
-`pg_read_all_data` is one.
+A reader may read one of them, or do something else in the schema; neither a superuser nor the service nor a part of
+it nor a member of `pg_read_all_data` is one.
 """
 
 NOTE_SESSIONS = """

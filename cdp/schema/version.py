@@ -9,7 +9,7 @@ from typing import Final
 
 _ADVANCE: Final = """
 CREATE FUNCTION identity.advance_version() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
 BEGIN
     IF current_setting('cdp.advanced_by', true) IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text THEN
@@ -23,7 +23,7 @@ $$
 
 _ADVANCE_FOR_KNOWN: Final = """
 CREATE FUNCTION identity.advance_version_for_known() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
 AS $$
 BEGIN
     IF current_setting('cdp.advanced_by', true) IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text AND EXISTS (

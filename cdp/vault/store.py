@@ -82,7 +82,7 @@ def active_epoch(tx: Transaction) -> int | None:
 def hold_active_epoch(tx: Transaction) -> int:
     """The active epoch, locked so that it cannot be retired before the transaction ends."""
     for _ in range(2):  # the first may have waited for a rotation, whose new epoch only a second statement sees
-        for (epoch_id,) in tx.execute("SELECT epoch_id FROM vault.epoch WHERE retired_at IS NULL FOR KEY SHARE"):
+        for (epoch_id,) in tx.execute("SELECT epoch_id FROM vault.hold_active_epoch() AS held (epoch_id)"):
             return int(epoch_id)
     raise Fault("epoch_missing", "There is no epoch", "The vault was not opened on this database.", status=500)
 
@@ -209,4 +209,10 @@ def delete_keys(tx: Transaction, ids: Sequence[int]) -> int:
         """,
         {"ids": list(ids)},
     )
+    return next(int(count) for (count,) in rows)
+
+
+def throw_away_keys(tx: Transaction, ids: Sequence[int]) -> int:
+    """Delete the wrapped keys of subjects that are neither people nor requests nor holds; returns how many there were."""
+    rows = tx.execute("SELECT vault.throw_away_keys(%(ids)s::bigint[])", {"ids": list(ids)})
     return next(int(count) for (count,) in rows)

@@ -61,7 +61,7 @@ class SubjectKeys:
 
     def throw_away(self, tx: Transaction, ids: Sequence[int]) -> int:
         """Destroy keys that no process caches; returns how many there were."""
-        return store.delete_keys(tx, ids) if ids else 0
+        return store.throw_away_keys(tx, ids) if ids else 0
 
     def prepare(self, epoch_id: int, ids: Sequence[int]) -> FreshKeys:
         """Create a key for each new subject without storing it; `store_prepared` stores what a transaction uses."""

@@ -2,8 +2,8 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ from cdp.access.model import Role
 from cdp.flows.context import Context
 from cdp.flows.operations import sources
 from cdp.flows.operations import tokens as tokens_flow
+from cdp.flows.operations.part_logins import open_logins
 from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.pools import Pools
 from cdp.flows.operations.startup import PolicyWatcher, open_configured, sequence_all
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.postgres.server import EmbeddedPostgres
+from cdp.schema.database_roles import DatabaseRole
 from cdp.sources.model import SourceKind
 from cdp.web.app import Surroundings, create_app
 from cdp.web.connections.attempts import WrongSecrets
@@ -99,7 +102,7 @@ def serve_application(
     hosts: TrustedHosts | None = None,
     **options: Any,
 ) -> Iterator[RunningService]:
-    """Serve the web application until the block ends. The options are those of `uvicorn.Config`."""
+    """Serve the web application until the block ends, ingest through its part. The options are those of `uvicorn.Config`."""
     context = open_configured(config_of(home), database, policy)
     apply_policy(context, policy)
     tokens = {role.value: tokens_flow.create_token(context, role.value, role).secret for role in Role}
@@ -109,9 +112,15 @@ def serve_application(
         ).write_key
         for kind, scopes in ((SourceKind.SERVER, sources.SCOPES), (SourceKind.BROWSER, [sources.INGEST]))
     ]
+    ingest = Database(open_logins(database).urls[DatabaseRole.INGEST], owner=database)
+    ingest.clock = database.clock
+    process = surroundings or Surroundings()
+    if process.pools is None:
+        process = replace(process, pools=Pools(api=database, ingest=ingest, worker=database, health=database))
     with (
+        closing(ingest),
         running(
-            create_app(PolicyWatcher(context), surroundings=surroundings, wrong_secrets=wrong_secrets, hosts=hosts),
+            create_app(PolicyWatcher(context), surroundings=process, wrong_secrets=wrong_secrets, hosts=hosts),
             **options,
         ) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from cdp.behavior.retention import Month, class_partition, month_partition
 from cdp.kit.db import Database, Transaction
+from cdp.schema.part_grants import grant_partition
 
 _SCHEMA: Final = "behavior"
 
@@ -65,6 +66,7 @@ def _attach_class(tx: Transaction, retention_class: str) -> None:
             name, sql.Literal(retention_class)
         )
     )
+    grant_partition(tx, name, f"{_SCHEMA}.event")
 
 
 def _attach_month(tx: Transaction, retention_class: str, month: Month) -> None:
@@ -77,6 +79,7 @@ def _attach_month(tx: Transaction, retention_class: str, month: Month) -> None:
             parent, leaf, sql.Literal(month.start.isoformat()), sql.Literal(month.end.isoformat())
         )
     )
+    grant_partition(tx, leaf, f"{_SCHEMA}.event")
 
 
 def _keep_no_statistics(tx: Transaction, table: sql.Identifier) -> None:

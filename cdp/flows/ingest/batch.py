@@ -68,7 +68,7 @@ class Ingest:
         self._running = threading.RLock()
         self._is_clear_requested = False
         vault.subject_keys.on_eviction(self.clear_cache)
-        clear_partition_cache(database)
+        clear_partition_cache(database.owner)
 
     def process(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
         """Process a batch; gives the outcome of each message, in order, once all of it is on disk.
@@ -187,7 +187,7 @@ class Ingest:
 
     def _ensure_partitions(self, messages: Sequence[ReadMessage], now: datetime) -> None:
         ensure_partitions(
-            self._database,
+            self._database.owner,
             months_needed(
                 (message.classified.retention_class, message.message.occurred_at)
                 for message in messages

@@ -8,6 +8,7 @@ from typing import Final
 
 from cdp.audit.store.lag import backlog
 from cdp.flows.operations.check_series import Series
+from cdp.flows.operations.part_logins import judge_logins
 from cdp.flows.operations.pools import require_connections
 from cdp.flows.operations.readiness import FILE_CHECKS, STORE_CHECKS, Parts, check_files, check_store, finding_of
 from cdp.flows.operations.startup import open_database_url, open_state
@@ -25,7 +26,7 @@ from cdp.vault.vault import require_keys
 _SECONDS_MAX: Final = 20.0
 _LOCK_SECONDS: Final = 3.0
 _UNSIGNED_SECONDS_MAX: Final = 60
-_SERVER_CHECKS: Final = (ReadinessCheck.CONNECTIONS, ReadinessCheck.WORKER)
+_SERVER_CHECKS: Final = (ReadinessCheck.CONNECTIONS, ReadinessCheck.WORKER, ReadinessCheck.LOGINS)
 
 
 def diagnose(config: Config) -> list[ReadinessFinding]:
@@ -114,6 +115,7 @@ def _check_server(database: Database, config: Config) -> Iterator[ReadinessFindi
     clock = config.clock()
     database.clock = clock if isinstance(clock, TestClock) else DatabaseClock(clock)
     yield finding_of(ReadinessCheck.WORKER, lambda: _judge_backlog(database, database.clock or clock))
+    yield finding_of(ReadinessCheck.LOGINS, lambda: judge_logins(database))
 
 
 def _judge_backlog(database: Database, clock: Clock) -> ReadinessFinding | None:

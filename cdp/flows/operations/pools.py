@@ -5,11 +5,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from cdp.flows.operations.part_logins import open_logins
 from cdp.kit.config import PoolSizes
 from cdp.kit.db import APPLICATION, Database
 from cdp.kit.errors import Fault
 from cdp.operations.readiness import ReadinessCheck, ReadinessFinding, failed
 from cdp.operations.store.connections import offered_connections
+from cdp.schema.database_roles import DatabaseRole
 
 _HEALTH_LOCK_SECONDS: Final = 1.0
 _HEALTH_WAIT_SECONDS: Final = 1.5
@@ -44,18 +46,23 @@ def judge_pools(pools: Pools) -> ReadinessFinding:
 
 @contextmanager
 def open_pools(worker: Database, sizes: PoolSizes) -> Iterator[Pools]:
-    """The pools of a service beside that of its worker, with the same clock. Raises the fault `connections_exceed_server`."""
+    """The pools of a service beside that of its worker, with the same clock; parts have logins of their own.
+
+    Raises the fault `connections_exceed_server`.
+    """
     require_connections(worker, asdict(sizes))
+    logins = open_logins(worker)
     with ExitStack() as opened:
 
-        def pool(use: str, size: int, **seconds: float) -> Database:
-            database = Database(worker.url, pool_size=size, application_name=f"{APPLICATION}-{use}", **seconds)
+        def pool(use: str, size: int, *, part: DatabaseRole | None = None, **seconds: float) -> Database:
+            url = worker.url if part is None else logins.urls.get(part, worker.url)
+            database = Database(url, pool_size=size, application_name=f"{APPLICATION}-{use}", owner=worker, **seconds)
             database.clock = worker.clock
             return opened.enter_context(closing(database))
 
         yield Pools(
             api=pool("api", sizes.api),
-            ingest=pool("ingest", sizes.ingest),
+            ingest=pool("ingest", sizes.ingest, part=DatabaseRole.INGEST),
             worker=worker,
             health=pool("health", sizes.health, lock_seconds=_HEALTH_LOCK_SECONDS, wait_seconds=_HEALTH_WAIT_SECONDS),
         )

@@ -98,8 +98,7 @@ def advance(tx: Transaction, *, next_sequence: int | None = None, changed: bool 
         SET version = version + %(changed)s::int,
             next_sequence = greatest(next_sequence, %(next)s::bigint),
             acted_at = greatest(acted_at, nullif(current_setting('cdp.instant', true), '')::timestamptz)
-        RETURNING version,
-                  coalesce(current_setting('cdp.advanced_by', true), '') = pg_current_xact_id()::text AS is_moved
+        RETURNING version, identity.is_advanced() AS is_moved
         """,
         {"changed": int(changed), "next": next_sequence or 0},
     )

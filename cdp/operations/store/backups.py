@@ -62,6 +62,9 @@ def create_missing_roles(tx: Transaction, names: Iterable[str]) -> None:
     existing = {name for (name,) in tx.execute("SELECT rolname::text FROM pg_roles")}
     for name in sorted(set(names) - existing):
         tx.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
+        # A role of a part that bears this mark is taken over by the service.
+        mark = sql.Literal(f"cdp: made for a restore of the database {name}")
+        tx.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(name), mark))
 
 
 def count_other_sessions(tx: Transaction, application: str) -> int:

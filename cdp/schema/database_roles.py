@@ -1,0 +1,102 @@
+"""The parts of the service that have a database role of their own: what each may do with each table, and nothing else.
+
+Grants, tests and the reference page come from here. What is not listed is not granted. No part may change or delete
+the consent ledger or the audit log, or define anything; erasing, retention and migrations are done by the owner.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+VERBS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+"""The privileges of tables that PostgreSQL knows in all versions that cdp supports."""
+
+LEDGER: Final = ("consent.record", "consent.repetition", "consent.validity")
+"""The consent ledger: acts, their repetitions, and how long grants are valid."""
+
+AUDIT_LOG: Final = ("audit.entry", "audit.fact", "audit.read_subject", "audit.tile", "audit.tree", "audit.checkpoint")
+"""The audit log: leaves, what they commit to, and what is signed."""
+
+READ_BY_PARTITION: Final = ("behavior.event",)
+"""Partitioned tables of which statements read partitions by name; the others are reached through the table alone."""
+
+
+class DatabaseRole(StrEnum):
+    """A part of the service with a database role of its own."""
+
+    INGEST = "ingest"
+
+
+PURPOSES: Final[Mapping[DatabaseRole, str]] = {
+    DatabaseRole.INGEST: "receives messages: write keys, batches, opt-outs by signal",
+}
+"""What each part is for."""
+
+_INGEST: Final = {
+    "accounting.accounting": "INSERT",
+    "accounting.notice": "INSERT",
+    "accounting.property_notice": "INSERT",
+    "audit.entry": "INSERT",
+    "audit.fact": "SELECT INSERT",
+    "behavior.bucket": "SELECT INSERT UPDATE DELETE",
+    "behavior.duplicate": "SELECT INSERT",
+    "behavior.event": "SELECT INSERT",
+    "behavior.former_age": "INSERT",
+    "behavior.landmark": "SELECT INSERT",
+    "behavior.stated_age": "SELECT INSERT UPDATE",
+    "behavior.term": "SELECT INSERT UPDATE",
+    "behavior.trait": "SELECT INSERT UPDATE",
+    "consent.deferred_device": "SELECT INSERT UPDATE DELETE",
+    "consent.deferred_message": "SELECT INSERT UPDATE DELETE",
+    "consent.permitted": "SELECT INSERT UPDATE DELETE",
+    "consent.projection": "SELECT INSERT UPDATE DELETE",
+    "consent.purpose": "SELECT",
+    "consent.reader_purpose": "SELECT",
+    "consent.record": "SELECT INSERT",
+    "consent.refused": "SELECT INSERT UPDATE DELETE",
+    "consent.repetition": "SELECT INSERT",
+    "consent.validity": "SELECT",
+    "consent.withdrawal": "SELECT INSERT UPDATE",
+    "identity.anchor": "SELECT INSERT UPDATE",
+    "identity.anchor_member": "SELECT INSERT",
+    "identity.anchor_source": "SELECT INSERT UPDATE",
+    "identity.canonical": "SELECT INSERT UPDATE",
+    "identity.edge": "SELECT",
+    "identity.evidence": "SELECT INSERT",
+    "identity.former_canonical": "SELECT INSERT",
+    "identity.former_link": "SELECT INSERT",
+    "identity.former_quarantine": "SELECT INSERT",
+    "identity.former_sharing": "SELECT INSERT",
+    "identity.generation": "SELECT UPDATE",
+    "identity.identifier": "SELECT INSERT UPDATE",
+    "identity.link": "SELECT INSERT UPDATE DELETE",
+    "identity.never": "SELECT",
+    "identity.profile": "SELECT INSERT UPDATE",
+    "identity.resolution": "SELECT INSERT",
+    "operations.instant_override": "SELECT",
+    "rights.replay": "SELECT UPDATE",
+    "rights.suppression": "SELECT",
+    "segments.segment": "SELECT",
+    "segments.stale": "SELECT INSERT",
+    "sources.source": "SELECT",
+    "vault.epoch": "SELECT",
+    "vault.key_check": "SELECT",
+    "vault.subject_key": "SELECT INSERT",
+}
+
+MATRIX: Final[Mapping[DatabaseRole, Mapping[str, frozenset[str]]]] = {
+    part: {table: frozenset(verbs.split()) for table, verbs in granted.items()}
+    for part, granted in ((DatabaseRole.INGEST, _INGEST),)
+}
+"""By part and table (`schema.name`), what the role of the part may do."""
+
+FUNCTIONS: Final[Mapping[DatabaseRole, tuple[str, ...]]] = {
+    DatabaseRole.INGEST: (
+        "consent.shortened_end(text,timestamp with time zone,timestamp with time zone,timestamp with time zone)",
+        "identity.database_instant()",
+        "identity.is_advanced()",
+        "vault.hold_active_epoch()",
+        "vault.throw_away_keys(bigint[])",
+    ),
+}
+"""By part, the functions of the store that its role may call, as PostgreSQL writes their signatures."""

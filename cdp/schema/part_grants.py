@@ -1,0 +1,115 @@
+"""SQL that makes the privileges of the roles of the parts exactly those of `cdp.schema.database_roles`."""
+
+from typing import NamedTuple
+
+from psycopg import sql
+
+from cdp.kit.db import Transaction
+from cdp.schema.database_roles import FUNCTIONS, MATRIX, READ_BY_PARTITION, DatabaseRole
+
+
+class Granted(NamedTuple):
+    """One object of the store that a role may use: its kind and name, as PostgreSQL writes them."""
+
+    kind: str
+    name: str
+
+
+Privileges = dict[Granted, frozenset[str]]
+
+
+def wanted_privileges(tx: Transaction, part: DatabaseRole) -> Privileges:
+    """What the role of a part should have: the matrix, the schemas and sequences that it needs, and partitions read by name."""
+    tables = MATRIX[part]
+    wanted: Privileges = {Granted("TABLE", table): verbs for table, verbs in tables.items()}
+    for name in (*tables, *FUNCTIONS[part]):
+        wanted[Granted("SCHEMA", name.partition(".")[0])] = frozenset({"USAGE"})
+    for signature in FUNCTIONS[part]:
+        wanted[Granted("FUNCTION", signature)] = frozenset({"EXECUTE"})
+    rows = tx.execute(
+        """
+        SELECT 'SEQUENCE', s.oid::regclass::text, 'USAGE'
+        FROM unnest(%(filled)s::text[]) AS t (name)
+        JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.name::regclass AND d.refobjsubid > 0
+            AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+        JOIN pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+        UNION
+        SELECT 'TABLE', p.relid::regclass::text, 'SELECT'
+        FROM unnest(%(read)s::text[]) AS t (name)
+        CROSS JOIN pg_partition_tree(t.name::regclass) AS p
+        WHERE p.level > 0
+        """,
+        {
+            "filled": [table for table, verbs in tables.items() if "INSERT" in verbs],
+            "read": [table for table in READ_BY_PARTITION if "SELECT" in tables.get(table, ())],
+        },
+    )
+    return wanted | {Granted(kind, name): frozenset({verb}) for kind, name, verb in rows}
+
+
+def found_privileges(tx: Transaction, role: str) -> Privileges:
+    """What a role has in this database by itself, not through PUBLIC; privileges of columns count as those of their table."""
+    rows = tx.execute(
+        """
+        WITH role AS (SELECT oid FROM pg_roles WHERE rolname = %(role)s), found AS (
+            SELECT 'SCHEMA' AS kind, n.nspname::text AS name, n.nspacl AS acl FROM pg_namespace AS n
+            UNION ALL
+            SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relacl FROM pg_class AS c
+            UNION ALL
+            SELECT 'TABLE', a.attrelid::regclass::text, a.attacl FROM pg_attribute AS a WHERE a.attacl IS NOT NULL
+            UNION ALL
+            SELECT 'FUNCTION', p.oid::regprocedure::text, p.proacl FROM pg_proc AS p WHERE p.proacl IS NOT NULL
+        )
+        SELECT f.kind, f.name, array_agg(DISTINCT acl.privilege_type::text)
+        FROM found AS f
+        CROSS JOIN LATERAL aclexplode(f.acl) AS acl
+        JOIN role ON role.oid = acl.grantee
+        GROUP BY f.kind, f.name
+        """,
+        {"role": role},
+    )
+    return {Granted(kind, name): frozenset(verbs) for kind, name, verbs in rows}
+
+
+def grant(tx: Transaction, part: DatabaseRole, role: str) -> int:
+    """Make the privileges of a role those of a part; returns how many objects differed."""
+    return _change(tx, role, found=found_privileges(tx, role), wanted=wanted_privileges(tx, part))
+
+
+def revoke_all(tx: Transaction, role: str) -> int:
+    """Take every privilege in this database from a role; returns on how many objects it had any."""
+    return _change(tx, role, found=found_privileges(tx, role), wanted={})
+
+
+def grant_partition(tx: Transaction, partition: sql.Identifier, parent: str) -> None:
+    """Let the parts that read a table read a new partition of it by name."""
+    rows = tx.execute(
+        """
+        SELECT DISTINCT r.rolname::text
+        FROM pg_class AS c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        JOIN pg_roles AS r ON r.oid = acl.grantee
+        JOIN operations.part_role AS d ON d.role_name = r.rolname
+        WHERE c.oid = %(parent)s::regclass AND acl.privilege_type = 'SELECT'
+        ORDER BY 1
+        """,
+        {"parent": parent},
+    )
+    for (role,) in rows:
+        tx.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(partition, sql.Identifier(role)))
+
+
+def _change(tx: Transaction, role: str, *, found: Privileges, wanted: Privileges) -> int:
+    nothing: frozenset[str] = frozenset()
+    differing = sorted(
+        granted for granted in found.keys() | wanted if found.get(granted, nothing) != wanted.get(granted, nothing)
+    )
+    for granted in differing:
+        on = sql.SQL(f"{granted.kind} {granted.name}")
+        if found.get(granted):
+            tx.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(on, sql.Identifier(role)))
+        verbs = sorted(wanted.get(granted, nothing))
+        if verbs:
+            listed = sql.SQL(", ".join(verbs))
+            tx.execute(sql.SQL("GRANT {} ON {} TO {}").format(listed, on, sql.Identifier(role)))
+    return len(differing)

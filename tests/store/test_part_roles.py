@@ -1,0 +1,420 @@
+"""The parts of the service log in with roles that have exactly the rights of the matrix, and that nothing leads out of."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+from sqlalchemy import make_url
+
+from cdp.consent.store.reader_sessions import SessionLimits, end_sessions
+from cdp.flows.operations.part_logins import LoginGap, judge_logins, open_logins, role_name
+from cdp.flows.operations.pools import open_pools
+from cdp.kit.config import PoolSizes
+from cdp.kit.db import Database
+from cdp.operations.readiness import CheckState
+from cdp.operations.store.backups import create_missing_roles
+from cdp.postgres.server import EmbeddedPostgres
+from cdp.schema.database_roles import AUDIT_LOG, FUNCTIONS, LEDGER, MATRIX, READ_BY_PARTITION, VERBS, DatabaseRole
+from tests.support.databases import administer, plain_url, temporary_database
+from tests.support.marketer import people_for_readers
+
+Login = psycopg.Connection[tuple[Any, ...]]
+
+
+@pytest.fixture(scope="module")
+def store(server: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with people, shared by the tests of this file, with its parts open."""
+    with temporary_database(server, template) as url, closing(Database(url)) as database:
+        people_for_readers(database, tmp_path_factory.mktemp("parts"))
+        assert open_logins(database).gaps == {}
+        yield database
+
+
+@pytest.fixture(params=DatabaseRole)
+def part(request: pytest.FixtureRequest) -> DatabaseRole:
+    found: DatabaseRole = request.param
+    return found
+
+
+@pytest.fixture
+def login(store: Database, part: DatabaseRole) -> Iterator[Login]:
+    with psycopg.connect(plain_url(open_logins(store).urls[part]), autocommit=True) as connection:
+        yield connection
+
+
+def relations(store: Database) -> list[str]:
+    with store.transaction(read_only=True) as tx:
+        rows = tx.execute(
+            "SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+            "WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+        )
+    return [name if "." in name else f"public.{name}" for (name,) in rows]
+
+
+def partitions(store: Database, table: str) -> set[str]:
+    with store.transaction(read_only=True) as tx:
+        rows = tx.execute(
+            "SELECT relid::regclass::text FROM pg_partition_tree(%(table)s::regclass) WHERE level > 0", {"table": table}
+        )
+    return {name for (name,) in rows}
+
+
+def test_no_part_may_change_the_ledger_or_the_log() -> None:
+    for part, tables in MATRIX.items():
+        for table in (*LEDGER, *AUDIT_LOG):
+            assert tables.get(table, frozenset()) <= {"SELECT", "INSERT"}, (part, table)
+        assert not any({"TRUNCATE", "TRIGGER", "REFERENCES"} & verbs for verbs in tables.values()), part
+
+
+def test_rights_are_those_of_the_matrix(store: Database, login: Login, part: DatabaseRole) -> None:
+    """As PostgreSQL answers it to the role itself, whatever gives it the right."""
+    read = {name for table in READ_BY_PARTITION if table in MATRIX[part] for name in partitions(store, table)}
+    found, wanted = {}, {}
+    for name in relations(store):
+        with store.transaction(read_only=True) as tx:
+            ((oid,),) = tx.execute("SELECT %(name)s::regclass::oid::int", {"name": name})
+        row = login.execute(
+            "SELECT array(SELECT v FROM unnest(%s::text[]) AS v WHERE has_table_privilege(%s::oid, v))",
+            [list(VERBS), oid],
+        ).fetchone()
+        assert row is not None
+        found[name] = set(row[0])
+        wanted[name] = {"SELECT"} if name in read else set(MATRIX[part].get(name, ()))
+    assert found == wanted
+    functions = login.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace "
+        "WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND has_function_privilege(p.oid, 'EXECUTE') "
+        "AND has_schema_privilege(n.oid, 'USAGE') AND p.prorettype <> 'trigger'::regtype"
+    ).fetchall()
+    assert {name for (name,) in functions} == set(FUNCTIONS[part])
+
+
+def test_opening_the_parts_again_changes_nothing(store: Database) -> None:
+    first = open_logins(store)
+    with store.transaction() as tx:
+        before = tx.execute("SELECT array_agg(relacl::text ORDER BY oid) FROM pg_class")[0][0]
+    assert open_logins(store) == first
+    with store.transaction() as tx:
+        assert tx.execute("SELECT array_agg(relacl::text ORDER BY oid) FROM pg_class")[0][0] == before
+
+
+def test_more_rights_than_the_matrix_are_taken_away(store: Database, login: Login, part: DatabaseRole) -> None:
+    role = login.info.user
+    with store.transaction() as tx:
+        tx.execute(sql.SQL("GRANT DELETE ON consent.record TO {}").format(sql.Identifier(role)))
+        tx.execute(sql.SQL("GRANT SELECT (token_id) ON access.token TO {}").format(sql.Identifier(role)))
+        tx.execute(sql.SQL("REVOKE INSERT ON consent.record FROM {}").format(sql.Identifier(role)))
+    open_logins(store)
+    test_rights_are_those_of_the_matrix(store, login, part)
+    with pytest.raises(errors.InsufficientPrivilege):
+        login.execute("SELECT token_id FROM access.token")
+
+
+def forbidden(store: Database, part: DatabaseRole) -> list[tuple[str, str]]:
+    """A statement for each right that the matrix does not give, on tables and a partition of each kind."""
+    out = []
+    for name in relations(store):
+        granted = MATRIX[part].get(name, frozenset())
+        if any(name in partitions(store, table) for table in READ_BY_PARTITION):
+            granted = frozenset({"SELECT"})
+        for verb, query in (
+            ("SELECT", "SELECT 1 FROM {} LIMIT 1"),
+            ("INSERT", "INSERT INTO {} DEFAULT VALUES"),
+            ("DELETE", "DELETE FROM {} WHERE false"),
+            ("TRUNCATE", "TRUNCATE {}"),
+            ("UPDATE", "SELECT 1 FROM {} LIMIT 1 FOR UPDATE"),
+        ):
+            if verb not in granted:
+                out.append((name, query))
+        out += [
+            (name, query)
+            for query in (
+                "ALTER TABLE {} DISABLE TRIGGER ALL",
+                "DROP TABLE {}",
+                "CREATE INDEX ON {} ((1))",
+                "COMMENT ON TABLE {} IS 'x'",
+                "ALTER TABLE {} DISABLE ROW LEVEL SECURITY",
+            )
+        ]
+    return out
+
+
+def test_what_the_matrix_does_not_give_fails(store: Database, login: Login, part: DatabaseRole) -> None:
+    tried = forbidden(store, part)
+    assert len(tried) > 300
+    for name, query in tried:
+        statement = sql.SQL(query).format(sql.Identifier(*name.split(".")))
+        try:
+            login.execute(statement)
+        except errors.InsufficientPrivilege:
+            continue
+        pytest.fail(f"the part {part} may: {query}, {name}")
+
+
+ATTACKS: Final = (
+    "UPDATE consent.record SET act = 'grant'",
+    "DELETE FROM consent.record",
+    "TRUNCATE consent.record CASCADE",
+    "DELETE FROM consent.repetition",
+    "MERGE INTO consent.record AS r USING (SELECT 1) AS x ON true WHEN MATCHED THEN DELETE",
+    "WITH gone AS (DELETE FROM consent.record RETURNING 1) SELECT count(*) FROM gone",
+    "EXPLAIN ANALYZE DELETE FROM consent.record",
+    "UPDATE consent.validity SET validity_days = NULL",
+    "UPDATE audit.entry SET commitment = ''",
+    "DELETE FROM audit.entry",
+    "DELETE FROM audit.fact",
+    "UPDATE audit.fact SET body = '{}'",
+    "SELECT commitment FROM audit.entry",
+    "SELECT * FROM audit.tile",
+    "DELETE FROM vault.subject_key",
+    "UPDATE vault.subject_key SET wrapped = wrapped",
+    "UPDATE vault.epoch SET retired_at = now()",
+    "UPDATE vault.key_check SET check_value = check_value",
+    "INSERT INTO vault.key_check DEFAULT VALUES",
+    "SELECT * FROM access.token",
+    "INSERT INTO access.token DEFAULT VALUES",
+    "UPDATE sources.source SET scopes = '{ingest,consent}'",
+    "INSERT INTO operations.instant_override VALUES (1, now())",
+    "INSERT INTO operations.applied_policy DEFAULT VALUES",
+    "UPDATE operations.part_role SET role_name = 'x'",
+    "SELECT * FROM operations.part_role",
+    "SELECT * FROM rights.request",
+    "SELECT * FROM rights.request_identifier",
+    "DELETE FROM rights.suppression",
+    "UPDATE rights.suppression SET purpose = purpose",
+    "SELECT * FROM rights.hold",
+    "SELECT * FROM segments.membership",
+    "DELETE FROM behavior.event",
+    "UPDATE behavior.event SET bits = bits",
+    "DELETE FROM identity.identifier",
+    "DELETE FROM identity.profile",
+    "DELETE FROM identity.evidence",
+    "UPDATE identity.evidence SET rule = rule",
+    "DELETE FROM consent.reader_session",
+    "CREATE TABLE public.copied AS SELECT 1",
+    "CREATE TABLE consent.copied (id int)",
+    "CREATE SCHEMA own",
+    "CREATE FUNCTION public.own() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE OR REPLACE FUNCTION consent.refuse_update() RETURNS trigger LANGUAGE sql AS 'SELECT 1'",
+    "ALTER TABLE consent.record DISABLE TRIGGER append_only",
+    "ALTER TABLE consent.record OWNER TO CURRENT_USER",
+    "SET session_replication_role = replica",
+    "SET ROLE cdp",
+    "SET ROLE cdp_admin",
+    "SET ROLE cdp_marketer",
+    "SET SESSION AUTHORIZATION cdp",
+    "SELECT set_config('role', 'cdp', false)",
+    "GRANT cdp TO CURRENT_USER",
+    "CREATE ROLE other LOGIN",
+    "ALTER ROLE cdp PASSWORD 'other'",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "ALTER ROLE CURRENT_USER CREATEROLE",
+    "ALTER ROLE CURRENT_USER BYPASSRLS",
+    "COPY consent.record TO PROGRAM 'cat'",
+    "COPY consent.record TO '/tmp/ledger'",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'cdp'",
+    "SELECT * FROM pg_authid",
+    "LOCK TABLE consent.record IN ACCESS EXCLUSIVE MODE",
+    "LOCK TABLE audit.entry IN ACCESS EXCLUSIVE MODE",
+    "CLUSTER consent.record USING record_pkey",
+    "REINDEX TABLE consent.record",
+    "COMMENT ON TABLE consent.record IS 'x'",
+    "SECURITY LABEL ON TABLE consent.record IS 'x'",
+    "ALTER SYSTEM SET log_statement = 'all'",
+)
+"""Ways out of a part that need no knowledge of the matrix."""
+
+
+@pytest.mark.parametrize("statement", ATTACKS)
+def test_attacks_of_a_part_fail(login: Login, statement: str) -> None:
+    before = login.execute("SELECT session_user, current_user").fetchone()
+    if statement.startswith("LOCK"):
+        login.execute("BEGIN")
+    with pytest.raises(
+        (
+            errors.InsufficientPrivilege,
+            errors.InvalidParameterValue,
+            errors.InvalidGrantOperation,
+            errors.UndefinedObject,
+        )
+    ):
+        login.execute(statement)
+    login.execute("ROLLBACK")
+    assert login.execute("SELECT session_user, current_user").fetchone() == before
+
+
+def test_a_session_leads_nowhere(login: Login) -> None:
+    name = login.info.user
+    for statement in ("RESET ROLE", "SET ROLE NONE", "RESET SESSION AUTHORIZATION", "RESET ALL", "DISCARD ALL"):
+        login.execute(statement)
+        assert login.execute("SELECT session_user::text, current_user::text").fetchone() == (name, name)
+
+
+def test_a_part_destroys_only_keys_of_nobody(store: Database, login: Login) -> None:
+    with store.transaction() as tx:
+        before = tx.execute("SELECT count(*) FROM vault.subject_key")[0][0]
+    assert before > 0
+    destroyed = login.execute(
+        "SELECT vault.throw_away_keys(array(SELECT subject_id FROM vault.subject_key))"
+    ).fetchone()
+    assert destroyed == (0,)
+
+
+def test_ingest_logs_in_with_its_role_and_the_api_as_the_owner(store: Database) -> None:
+    with open_pools(store, PoolSizes(api=2, ingest=2, worker=2, health=2)) as pools:
+        with pools.ingest.transaction() as tx:
+            assert tx.execute("SELECT session_user::text") == [(role_of(store),)]
+        assert pools.ingest.owner is store
+        with pools.api.transaction() as tx:
+            assert tx.execute("SELECT session_user::text") == [("cdp",)]
+    assert judge_logins(store).state is CheckState.OK
+
+
+@pytest.fixture
+def owner(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
+    """A migrated database of its own, whose parts were never opened."""
+    with temporary_database(server, template) as url, closing(Database(url)) as database:
+        yield database
+
+
+def role_of(database: Database) -> str:
+    return role_name(str(make_url(database.url).database), DatabaseRole.INGEST)
+
+
+def test_a_part_leads_to_no_other_database_of_the_server(store: Database, owner: Database) -> None:
+    url = make_url(open_logins(store).urls[DatabaseRole.INGEST])
+    other = plain_url(url.set(database=make_url(owner.url).database).render_as_string(hide_password=False))
+    open_logins(owner)
+    with psycopg.connect(other, autocommit=True) as login, pytest.raises(errors.InsufficientPrivilege):
+        login.execute("SELECT 1 FROM consent.record")
+
+
+def test_in_a_copy_of_a_database_the_parts_of_the_original_have_no_rights(
+    server: EmbeddedPostgres, owner: Database
+) -> None:
+    original, name = role_of(owner), str(make_url(owner.url).database)
+    open_logins(owner)
+    owner.close()
+    with temporary_database(server, name) as url, closing(Database(url)) as copy:
+        open_logins(copy)
+        with copy.transaction(read_only=True) as tx:
+            query = "SELECT has_schema_privilege(%(role)s, 'consent', 'USAGE')"
+            assert [tx.execute(query, {"role": role}) for role in (original, role_of(copy))] == [[(False,)], [(True,)]]
+            assert tx.execute("SELECT role_name FROM operations.part_role") == [(role_of(copy),)]
+
+
+def test_a_role_that_was_made_for_something_else_is_left_alone(
+    server: EmbeddedPostgres, owner: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    administer(server, "CREATE ROLE {}", role_of(owner))
+    with caplog.at_level(logging.WARNING):
+        opened = open_logins(owner)
+    assert (opened.urls, opened.gaps) == ({}, {DatabaseRole.INGEST: LoginGap.ROLE_FOREIGN})
+    assert [(record.message, vars(record)["reason"]) for record in caplog.records] == [
+        ("login_not_separate", "role_foreign")
+    ]
+    with owner.transaction(read_only=True) as tx:
+        ((can_login,),) = tx.execute(
+            "SELECT rolcanlogin FROM pg_roles WHERE rolname = %(role)s", {"role": role_of(owner)}
+        )
+    assert not can_login
+    found = judge_logins(owner)
+    assert (found.state, found.code) == (CheckState.DEGRADED, "login_not_separate")
+    with open_pools(owner, PoolSizes(api=2, ingest=2, worker=2, health=2)) as pools, pools.ingest.transaction() as tx:
+        assert tx.execute("SELECT session_user::text") == [("cdp",)]
+
+
+def test_a_role_that_may_more_than_a_part_is_not_used(server: EmbeddedPostgres, owner: Database) -> None:
+    open_logins(owner)
+    administer(server, "GRANT pg_read_all_data TO {}", role_of(owner))
+    assert open_logins(owner).gaps == {DatabaseRole.INGEST: LoginGap.ROLE_ELEVATED}
+    administer(server, "REVOKE pg_read_all_data FROM {}", role_of(owner))
+    assert open_logins(owner).gaps == {}
+
+
+def test_an_owner_that_may_create_no_roles_is_told_what_an_administrator_runs(
+    server: EmbeddedPostgres, template: str
+) -> None:
+    administer(server, "CREATE ROLE {} LOGIN PASSWORD 'poor'", "poor_owner")
+    try:
+        with temporary_database(server, template) as url:
+            name = str(make_url(url).database)
+            administer(server, "ALTER DATABASE {} OWNER TO {}", name, "poor_owner")
+            admin = plain_url(server.url_for("cdp_admin", name))
+            with psycopg.connect(admin, autocommit=True) as connection:
+                connection.execute("GRANT cdp TO poor_owner")
+                connection.execute("ALTER ROLE poor_owner SET role = 'cdp'")
+            with closing(Database(as_user(url, "poor_owner", "poor"))) as database:
+                # A stand-in for an owner: it has the rights of the owner, but not CREATEROLE.
+                with psycopg.connect(admin, autocommit=True) as connection:
+                    connection.execute("ALTER ROLE cdp NOCREATEROLE")
+                try:
+                    assert open_logins(database).gaps == {DatabaseRole.INGEST: LoginGap.ROLE_MISSING}
+                    found = judge_logins(database)
+                    assert found.state is CheckState.DEGRADED
+                    statements = [line for line in found.detail.splitlines() if line.endswith(";")]
+                    assert len(statements) == 3
+                    assert "poor" not in " ".join(statements).replace("poor_owner", "")
+                    with psycopg.connect(admin, autocommit=True) as connection:
+                        for statement in statements:
+                            connection.execute(statement)
+                    assert open_logins(database).gaps == {}
+                    assert judge_logins(database).state is CheckState.OK
+                finally:
+                    with psycopg.connect(admin, autocommit=True) as connection:
+                        connection.execute("ALTER ROLE cdp CREATEROLE")
+    finally:
+        administer(server, "DROP ROLE {}", "poor_owner")
+
+
+def as_user(url: str, user: str, password: str) -> str:
+    return make_url(url).set(username=user, password=password).render_as_string(hide_password=False)
+
+
+def test_without_a_password_of_the_owner_there_is_none_for_a_part(owner: Database) -> None:
+    url = re.sub(r"//cdp:[^@]*@", "//cdp@", owner.url)
+    with closing(Database(url)) as database:
+        assert open_logins(database).gaps == {DatabaseRole.INGEST: LoginGap.NO_PASSWORD}
+        assert judge_logins(database).state is CheckState.DEGRADED
+
+
+def test_a_part_whose_password_was_changed_gets_the_derived_one_back(owner: Database) -> None:
+    opened = open_logins(owner)
+    with owner.transaction() as tx:
+        tx.execute(sql.SQL("ALTER ROLE {} PASSWORD 'other'").format(sql.Identifier(role_of(owner))))
+    assert open_logins(owner) == opened
+    with psycopg.connect(plain_url(opened.urls[DatabaseRole.INGEST])) as login:
+        assert login.info.user == role_of(owner)
+
+
+def test_a_role_that_a_restore_made_becomes_a_part(owner: Database) -> None:
+    with owner.transaction() as tx:
+        create_missing_roles(tx, [role_of(owner)])
+    assert open_logins(owner).gaps == {}
+
+
+def test_a_withdrawal_does_not_end_the_sessions_of_a_part(owner: Database, tmp_path: Path) -> None:
+    people_for_readers(owner, tmp_path)
+    with psycopg.connect(plain_url(open_logins(owner).urls[DatabaseRole.INGEST]), autocommit=True) as login:
+        login.execute("SELECT 1 FROM consent.record")
+        limits = SessionLimits(
+            transaction_seconds=0, idle_in_transaction_seconds=0, session_seconds=0, sessions_per_login=0
+        )
+        with owner.transaction() as tx:
+            assert end_sessions(tx, limits, all_of_them=True) == []
+        assert login.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_names_too_long_for_a_role_are_shortened() -> None:
+    assert role_name("cdp", DatabaseRole.INGEST) == "cdp_ingest"
+    shortened = {role_name(letter * 63, DatabaseRole.INGEST) for letter in "ab"}
+    assert len(shortened) == 2
+    assert all(len(name) <= 63 for name in shortened)
