@@ -1,6 +1,7 @@
 """Load from outside: at a steady rate, whatever the answers take, and more than the service can store."""
 
 import asyncio
+import base64
 import json
 import time
 from collections import Counter
@@ -103,7 +104,9 @@ class Connection:
 
     async def post(self, path: str, body: bytes) -> int:
         """The status of the answer, 0 if the connection was closed without one."""
-        head = f"POST {path} HTTP/1.1\r\nhost: bench\r\nx-write-key: {self.write_key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        user = base64.b64encode(f"{self.write_key}:".encode()).decode()
+        fields = ("host: bench", f"authorization: Basic {user}", "content-type: application/json")
+        head = "\r\n".join((f"POST {path} HTTP/1.1", *fields, f"content-length: {len(body)}", "", ""))
         try:
             self.writer.write(head.encode() + body)
             answer = (await self.reader.readuntil(b"\r\n\r\n")).lower()

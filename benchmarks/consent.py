@@ -1,4 +1,4 @@
-"""Consent signals: decoding beside the IAB's reference decoders, and ingest of messages with and without signals.
+"""Consent: decoding signals beside the IAB's reference decoders, ingest of messages with and without signals, withdrawals under load.
 
     python -m benchmarks.consent                  # some minutes
     python -m benchmarks.consent --only decode --strings 400
@@ -14,6 +14,7 @@ from typing import Final
 from benchmarks._decode import gpp_strings, tc_strings
 from benchmarks._stage import table
 from benchmarks._with_signals import with_signals
+from benchmarks._withdrawals import withdrawals
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     arguments.add_argument("--people", type=int, default=2_000)
     arguments.add_argument("--messages", type=int, default=5_000, help="a round of ingest")
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--withdrawals", type=int, default=300, help="ten a second, without and beside messages")
     arguments.add_argument("--only", choices=_PARTS, action="append")
     options = arguments.parse_args()
     print("## Consent\n")
@@ -37,6 +39,7 @@ _PARTS: Final[dict[str, Callable[[argparse.Namespace], str]]] = {
         (tc_strings(options.strings, options.rounds), gpp_strings(options.strings, options.rounds))
     ),
     "ingest": lambda options: with_signals(options.people, options.messages, options.rounds),
+    "withdrawals": lambda options: withdrawals(options.people, options.withdrawals),
 }
 
 

@@ -13,8 +13,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,10 +23,11 @@ import httpx
 from benchmarks._fuzz import fuzzed_requests, send_fuzzed
 from benchmarks._idle import held, honest
 from benchmarks._overload import at_rate, overloaded, percentile
+from benchmarks._served import created, served
 from benchmarks._shop import Shop
-from benchmarks._stage import PERMIT_ALL, table
+from benchmarks._stage import table
 from cdp.postgres.place import find_place
-from tests.support.commands import Service, Shell, temporary_home
+from tests.support.commands import Shell
 from tests.support.faults.checker import summary
 from tests.support.faults.deployment import deployed
 from tests.support.faults.history import READS
@@ -89,29 +89,8 @@ def _rounds(sizes: _Sizes) -> list[tuple[str, str]]:
     ]
 
 
-@contextmanager
-def _served() -> Iterator[tuple[Shell, Service, str]]:
-    """A service with its embedded database, and the write key of a server source."""
-    with temporary_home() as home:
-        shell = Shell(home, {"CDP_POLICIES": str(PERMIT_ALL)})
-        with shell.serving() as service:
-            yield (
-                shell,
-                service,
-                _created(shell, service, "sources", {"name": "bench", "kind": "server", "jurisdiction": "eu"}),
-            )
-
-
-def _created(shell: Shell, service: Service, what: str, body: dict[str, str]) -> str:
-    """The secret of a new source or token."""
-    admin = (shell.home / "admin.token").read_text().strip()
-    headers = {"Authorization": f"Bearer {admin}"}
-    answer = service.request("POST", f"/api/v1/{what}", headers=headers, json=body).raise_for_status().json()
-    return str(answer["write_key" if what == "sources" else "token"])
-
-
 def _kills(sizes: _Sizes) -> list[tuple[str, str]]:
-    with _served() as (shell, service, key):
+    with served() as (shell, service, key):
         _await_stored(service.url, key)
         database = [_seconds_after_kill_of_database(shell.home, service.url, key) for _ in range(sizes.kills)]
         service.process.kill()
@@ -154,8 +133,8 @@ def _await_stored(url: str, key: str) -> None:
 
 
 def _fuzz(sizes: _Sizes) -> list[tuple[str, str]]:
-    with _served() as (shell, service, key):
-        token = _created(shell, service, "tokens", {"name": "bench", "role": "privacy"})
+    with served() as (shell, service, key):
+        token = created(shell, service, "tokens", {"name": "bench", "role": "privacy"})
         port = int(service.url.rpartition(":")[2])
         begun = time.perf_counter()
         requests = fuzzed_requests(sizes.seed, port, key, token)
@@ -179,7 +158,7 @@ def _of_class(statuses: Mapping[int, int], digit: int) -> str:
 
 
 def _overload(sizes: _Sizes) -> list[tuple[str, str]]:
-    with _served() as (_, service, key):
+    with served() as (_, service, key):
         port, process = int(service.url.rpartition(":")[2]), service.process.pid
         shop = Shop(seed=sizes.seed, people=20_000)
         found = asyncio.run(overloaded(port, key, shop, process=process, seconds=sizes.overload_seconds))
@@ -193,7 +172,7 @@ def _overload(sizes: _Sizes) -> list[tuple[str, str]]:
 
 
 def _idle(sizes: _Sizes) -> list[tuple[str, str]]:
-    with _served() as (_, service, key):
+    with served() as (_, service, key):
         port = int(service.url.rpartition(":")[2])
         asyncio.run(honest(port, key, requests=50))
         before = asyncio.run(honest(port, key, requests=_HONEST_REQUESTS))
@@ -212,7 +191,7 @@ def _idle(sizes: _Sizes) -> list[tuple[str, str]]:
 def _highest(sizes: _Sizes) -> list[tuple[str, str]]:
     rows = []
     highest = 0
-    with _served() as (_, service, key):
+    with served() as (_, service, key):
         port, shop = int(service.url.rpartition(":")[2]), Shop(seed=sizes.seed, people=20_000)
         asyncio.run(at_rate(port, key, shop, rate=50, seconds=5))
         for rate in _RATES:

@@ -291,7 +291,7 @@ class TestRectification:
         rights.later(days=1)
         with rights.context.database.transaction() as tx:
             tx.execute("ALTER TABLE consent.record DISABLE TRIGGER ALL")
-            tx.execute("DELETE FROM consent.record WHERE act = 'object'")
+            tx.execute("DELETE FROM consent.record WHERE purpose = 'email_marketing'")
         granted = consent_context(email_marketing=True)
         rights.pipeline.send(
             identify(userId="ada", traits={"email": "ada@example.com", "country": "DE"}, context=granted)
