@@ -150,8 +150,9 @@ $restrict$""",
 def restrict_server_statements(owner: str) -> list[str]:
     """The statements for the whole server, for a superuser: its log, temporary files, and the roles that watching takes."""
     return [
-        # A login can have its statements printed (debug_print_plan), with the values in them.
-        "ALTER ROLE ALL SET log_min_messages = 'fatal'",
+        # A login can have its statements printed (debug_print_plan) and its errors end the session, which makes them FATAL
+        # (exit_on_error): both with the values in them.
+        "ALTER ROLE ALL SET log_min_messages = 'panic'",
         "ALTER ROLE ALL SET temp_file_limit = '1GB'",
         f"ALTER ROLE {_name(owner)} SET temp_file_limit = -1",
         f"GRANT pg_read_all_stats, pg_signal_backend TO {_name(owner)}",

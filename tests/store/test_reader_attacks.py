@@ -110,6 +110,21 @@ def test_it_writes_nothing_into_the_log_of_the_server(marketer: Login, server: E
     assert str([*b"kept-in-the-log"])[1:-1].replace(",", "").encode() not in written
 
 
+def test_an_error_that_ends_its_session_is_not_written_into_the_log_of_the_server(
+    marketer: Login, server: EmbeddedPostgres
+) -> None:
+    """A login can have each of its errors end the session, and the text of an error can quote what it has read."""
+    marketer.execute("SET exit_on_error = on")
+    with pytest.raises(errors.InvalidTextRepresentation, match="kept-by-an-error"):
+        marketer.execute(
+            "SELECT ('kept-by-an-error' || min(reader_pseudonym))::integer FROM consent.permitted_analytics"
+        )
+    assert not is_open(marketer)
+    place = server._place
+    assert place is not None
+    assert b"kept-by-an-error" not in place.log.read_bytes()
+
+
 # --- what ends -------------------------------------------------------------------------------------------------------
 
 
@@ -408,6 +423,9 @@ def test_what_a_server_leaves_to_logins_is_listed(rights: RequestPipeline, serve
         finally:
             run_all(connection, check_logins(rights.context).statements)
         assert check_logins(rights.context).gaps == ()
+        connection.execute(f"ALTER DATABASE {name} SET log_min_messages = 'fatal'")
+        rights.context.database.engine.dispose()
+        assert [gap.name for gap in check_logins(rights.context).gaps] == ["server_log"]
 
 
 def run_all(connection: Login, statements: Sequence[str]) -> None:

@@ -56,7 +56,7 @@ def login_gaps(tx: Transaction) -> list[Gap]:
             SELECT FROM aclexplode(coalesce(l.lanacl, acldefault('l', l.lanowner))) WHERE grantee = 0
         )
         UNION
-        SELECT 'server_log', 'log_min_messages' WHERE current_setting('log_min_messages') NOT IN ('fatal', 'panic')
+        SELECT 'server_log', 'log_min_messages' WHERE current_setting('log_min_messages') <> 'panic'
         UNION
         SELECT 'temporary_files', 'temp_file_limit'
         WHERE NOT EXISTS (
