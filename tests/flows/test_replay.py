@@ -12,6 +12,7 @@ from cdp.flows.rights.restrict import release
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
+from cdp.rights.binding import NONCE_BYTES, Binding, read_binding, write_binding
 from cdp.rights.replay_file import REPLAY_FILE, OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import suppressions as suppression_store
@@ -249,3 +250,22 @@ def test_a_restriction_of_somebody_whom_the_backup_does_not_have_refuses_them(ri
     copy.restore()
     replay(restarted(rights.context), rights.pipeline.clock.now())
     assert rights.pipeline.send(track(userId="ada"))[0].state is State.SUPPRESSED
+
+
+@pytest.mark.parametrize(
+    ("ahead", "code"), [(0, "replay_file_missing"), (1, "replay_file_missing"), (-1, "state_foreign")]
+)
+def test_a_lost_file_is_told_from_another_store(rights: RequestPipeline, ahead: int, code: str) -> None:
+    """The right store is ahead of its database after a restore, and after a start that was given up."""
+    context = rights.context
+    with context.database.transaction() as tx:
+        for _ in range(2):
+            replay_store.bind_state(tx, context.replay, renew=True)
+    bound = read_binding(context.replay.store)
+    if ahead:
+        write_binding(context.replay.store, Binding(bound.generation + ahead, b"n" * NONCE_BYTES))
+    context.replay.store.destroy(REPLAY_FILE)
+    with context.database.transaction() as tx:
+        fault = replay_store.check_state(tx, context.replay)
+    assert fault is not None
+    assert fault.code == code

@@ -248,7 +248,10 @@ def _require_bound(position: _Position, file: ReplayFile) -> _Bound:
 
 
 def _missing(position: _Position, bound: Binding, file: ReplayFile) -> Fault:
-    if bound.generation and bound == position.binding:
+    is_ahead = (
+        bound.generation > position.binding.generation
+    )  # of a restored database, or after a start that was given up
+    if bound.generation and (is_ahead or bound == position.binding):
         return Fault(
             "replay_file_missing",
             "The replay file is missing",
