@@ -72,7 +72,8 @@ _DEFAULTS: Final = {
 
 def documented(program: str) -> str:
     """The configuration of a program in the documentation."""
-    found = re.search(rf"```{program}\n(.+?)```", PAGE.read_text(), re.DOTALL)
+    language = "text" if program == "haproxy" else program  # the site's highlighter does not know HAProxy's
+    found = re.search(rf"```{language}\n(.+?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None, f"{PAGE.name} has no configuration of {program}"
     return found[1]
 
