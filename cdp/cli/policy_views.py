@@ -88,8 +88,8 @@ def _deferral(record: ProcessingRecord) -> str:
     terms = record.deferral
     return (
         f"of {_listed(record.deferring)}; sealed under a key of the device that is destroyed with a refusal, an erasure or after "
-        f"{counted(terms.hours, 'hour')}; at most {counted(terms.messages_max, 'message')} and {terms.kilobytes_max:,} kB of a device and source; used "
-        "only once the device consents"
+        f"{counted(terms.hours, 'hour')}; at most {counted(terms.messages_max, 'message')} and {terms.kilobytes_max:,} kB of a device and source, "
+        f"and {counted(terms.source_messages_max, 'message')} and {terms.source_kilobytes_max:,} kB of a source; used only once the device consents"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
+from typing import Final, NamedTuple
 
 from cdp.consent.model import Reason, Verdict
 from cdp.policy.model import Deferral
@@ -29,6 +30,8 @@ class Waiting(Enum):
     """A message with its id waits already."""
     FULL = auto()
     """As much as policy allows waits for the device already."""
+    SOURCE_FULL = auto()
+    """As much as policy allows waits for the source already, for whatever devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,19 @@ class DeferredDevice:
     sealed_bytes: int
     first_at: datetime | None
     is_granted: bool
+
+
+class Total(NamedTuple):
+    """How many messages wait, and their bytes."""
+
+    messages: int
+    bytes: int
+
+    def plus(self, messages: int, size: int) -> "Total":
+        return Total(self.messages + messages, self.bytes + size)
+
+
+_NOTHING: Final = Total(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,7 @@ class Deferrals:
 
     `stored` are those of the store, `known` the subjects of message ids that wait. `arrived` gives the instants of messages
     that came together with a consent, by device and receipt: consents are processed first, so these waited for it.
+    `totals` is what waits for each source that defers, also what is beyond its term and not deleted yet.
     With `is_reopened`, the messages of the batch are those that are stored.
 
     The result: `added` are the messages to defer, by position, `dropped` those that a refusal ended in the same batch, and `closed`
@@ -89,6 +106,7 @@ class Deferrals:
         stored: Iterable[DeferredDevice] = (),
         known: Mapping[bytes, int] | None = None,
         *,
+        totals: Mapping[int, Total] | None = None,
         arrived: Mapping[tuple[bytes, datetime], datetime] | None = None,
         is_reopened: bool = False,
     ) -> None:
@@ -96,6 +114,7 @@ class Deferrals:
         self._stored = list(stored)
         by_subject = {device.subject_id: (device.pseudonym, device.source_id) for device in self._stored}
         self._known_devices = {event_id: by_subject.get(subject) for event_id, subject in (known or {}).items()}
+        self._stored_totals = dict(totals or {})
         self._arrived = dict(arrived or {})
         self._sources = {device.source_id for device in self._stored}
         self._is_reopened = is_reopened
@@ -105,7 +124,8 @@ class Deferrals:
         """Return to the state before the batch."""
         self._devices = {(device.pseudonym, device.source_id): device for device in self._stored}
         self._ids = dict(self._known_devices)
-        self._used = {key: (device.messages, device.sealed_bytes) for key, device in self._devices.items()}
+        self._used = {key: Total(device.messages, device.sealed_bytes) for key, device in self._devices.items()}
+        self._totals = dict(self._stored_totals)
         self._first = {key: device.first_at for key, device in self._devices.items() if device.first_at is not None}
         self._to_open = {key for key, device in self._devices.items() if device.is_granted}
         self.added: dict[int, WaitingMessage] = {}
@@ -128,11 +148,13 @@ class Deferrals:
         if message.event_id in self._ids:
             return Waiting.DUPLICATE
         key = message.device
-        messages, size = self._used.get(key, (0, 0))
-        size += len(message.text)
-        if messages >= self._bounds.messages_max or size > self._bounds.bytes_max:
+        used = self._used.get(key, _NOTHING).plus(1, len(message.text))
+        total = self._totals.get(key[1], _NOTHING).plus(1, len(message.text))
+        if used.messages > self._bounds.messages_max or used.bytes > self._bounds.bytes_max:
             return Waiting.FULL
-        self._used[key] = messages + 1, size
+        if total.messages > self._bounds.source_messages_max or total.bytes > self._bounds.source_bytes_max:
+            return Waiting.SOURCE_FULL
+        self._used[key], self._totals[key[1]] = used, total
         self._sources.add(key[1])
         self._ids[message.event_id] = key
         self._first[key] = min(self._first.get(key, message.occurred_at), message.occurred_at)
@@ -167,7 +189,8 @@ class Deferrals:
         self._ids = {event_id: of for event_id, of in self._ids.items() if of != key}
         self._devices.pop(key, None)
         self._first.pop(key, None)
-        del self._used[key]
+        gone = self._used.pop(key)
+        self._totals[key[1]] = self._totals.get(key[1], gone).plus(-gone.messages, -gone.bytes)
 
     def _keys(self, pseudonym: bytes) -> list[Device]:
         """What waits for the device, or will from this batch on, by source."""

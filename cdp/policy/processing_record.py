@@ -62,11 +62,13 @@ class PurposeRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeferralTerms:
-    """For how many hours messages wait for an answer, and how much of one device and source at most."""
+    """For how many hours messages wait for an answer, and how much of one device and source, and of one source, at most."""
 
     hours: int
     messages_max: int
     kilobytes_max: int
+    source_messages_max: int
+    source_kilobytes_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def processing_record(policy: Policy, *, deferring: tuple[str, ...] | None = Non
         periods=tuple(_periods_of_all(policy)),
         regimes={regime.name: regime.authority for regime in policy.jurisdictions.regimes.values()},
         deferring=deferring,
-        deferral=DeferralTerms(policy.deferral.hours, policy.deferral.messages_max, policy.deferral.kilobytes_max),
+        deferral=DeferralTerms(**policy.deferral.model_dump()),
     )
 
 

@@ -152,11 +152,20 @@ class Deferral(Frozen):
     """Messages that wait at most for one device from one source; further ones are not permitted, as without deferral."""
     kilobytes_max: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Kilobytes of messages that wait at most for one device from one source."""
+    source_messages_max: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    """Messages of one source that wait at most, of all devices; further ones are not permitted, as without deferral."""
+    source_kilobytes_max: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
+    """Kilobytes of messages of one source that wait at most, of all devices."""
 
     @property
     def bytes_max(self) -> int:
-        """The same in bytes."""
+        """The bound of a device in bytes."""
         return self.kilobytes_max * 1024
+
+    @property
+    def source_bytes_max(self) -> int:
+        """The bound of a source in bytes."""
+        return self.source_kilobytes_max * 1024
 
 
 class Purposes(Frozen):

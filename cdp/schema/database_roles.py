@@ -48,6 +48,7 @@ _INGEST: Final = {
     "behavior.trait": "SELECT INSERT UPDATE",
     "consent.deferred_device": "SELECT INSERT UPDATE DELETE",
     "consent.deferred_message": "SELECT INSERT UPDATE DELETE",
+    "consent.deferred_total": "SELECT",
     "consent.permitted": "SELECT INSERT UPDATE DELETE",
     "consent.projection": "SELECT INSERT UPDATE DELETE",
     "consent.purpose": "SELECT",

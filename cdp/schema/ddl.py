@@ -17,6 +17,7 @@ from cdp.schema.consent import (
     PRESENT_INSTANT,
     SHORTENED_END,
 )
+from cdp.schema.deferred import TOTAL_DEFERRED, TOTAL_TRIGGERS
 from cdp.schema.dictionary import SCHEMAS, declaration_of
 from cdp.schema.identity_history import DATABASE_INSTANT, history_triggers
 from cdp.schema.part_functions import FUNCTIONS as PART_FUNCTIONS
@@ -75,6 +76,7 @@ def statements() -> list[str]:
         for table in APPEND_ONLY_TABLES
     ]
     out += [statement.strip() for statement in ENDED_VERDICTS]
+    out += [TOTAL_DEFERRED.strip(), "REVOKE ALL ON FUNCTION consent.total_deferred() FROM PUBLIC", *TOTAL_TRIGGERS]
     out += [KEEP_FORMER_AGE.strip(), FORMER_AGE_TRIGGER]
     out.extend(history_triggers())
     out.extend(version_triggers())

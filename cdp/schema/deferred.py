@@ -5,6 +5,8 @@ pseudonym of the suppression domain: the device need not be known to identity, a
 name the same pseudonym.
 """
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -73,10 +75,63 @@ deferred_message = Table(
     Column("ends_at", DateTime(timezone=True), nullable=False, info=_shown("ends_at")),
     Column("is_refused", Boolean, nullable=False, server_default=text("false"), info=impersonal()),
     Column("sealed", LargeBinary, nullable=False, info=_shown("message")),
+    Column("source_id", Integer, nullable=False, info=impersonal()),
     CheckConstraint("octet_length(sealed) > 29", name="sealed"),
     Index(None, "event_id", unique=True),
     Index(None, "ends_at"),
     schema="consent",
     comment="Deferred messages, sealed under the key of their device; `counted_at` is the hour in which each was counted. "
     "`is_refused` marks those that end when they are opened and are not permitted, because the device refused something since.",
+)
+
+deferred_total = Table(
+    "deferred_total",
+    metadata,
+    Column("source_id", Integer, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("messages", BigInteger, nullable=False, info=impersonal()),
+    Column("bytes", BigInteger, nullable=False, info=impersonal()),
+    CheckConstraint("messages >= 0 AND bytes >= 0", name="total"),
+    schema="consent",
+    comment="How many messages wait for each source, and their bytes. Triggers count every row of deferred_message that is added or deleted.",
+)
+
+TOTAL_DEFERRED: Final = """
+CREATE FUNCTION consent.total_deferred() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO consent.deferred_total AS t (source_id, messages, bytes)
+        SELECT source_id, count(*), sum(octet_length(sealed) - 29) FROM added GROUP BY source_id
+        ON CONFLICT (source_id) DO UPDATE
+        SET messages = t.messages + excluded.messages, bytes = t.bytes + excluded.bytes;
+    ELSIF TG_OP = 'DELETE' THEN
+        UPDATE consent.deferred_total AS t
+        SET messages = t.messages - c.messages, bytes = t.bytes - c.bytes
+        FROM (
+            SELECT source_id, count(*) AS messages, sum(octet_length(sealed) - 29) AS bytes FROM gone GROUP BY source_id
+        ) AS c
+        WHERE t.source_id = c.source_id;
+    ELSE
+        DELETE FROM consent.deferred_total;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+"""Counts for a statement what it added or deleted, for every way to do so; the bytes are those of the texts, without what sealing adds."""
+
+TOTAL_TRIGGERS: Final = (
+    (
+        "CREATE TRIGGER total_added AFTER INSERT ON consent.deferred_message REFERENCING NEW TABLE AS added "
+        "FOR EACH STATEMENT EXECUTE FUNCTION consent.total_deferred()"
+    ),
+    (
+        "CREATE TRIGGER total_gone AFTER DELETE ON consent.deferred_message REFERENCING OLD TABLE AS gone "
+        "FOR EACH STATEMENT EXECUTE FUNCTION consent.total_deferred()"
+    ),
+    (
+        "CREATE TRIGGER total_truncated AFTER TRUNCATE ON consent.deferred_message "
+        "FOR EACH STATEMENT EXECUTE FUNCTION consent.total_deferred()"
+    ),
 )

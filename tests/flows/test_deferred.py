@@ -1,5 +1,6 @@
 """Messages of a source that defers wait, sealed, until the device answers or the term ends (docs/explanation/consent.md)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from cdp.accounting.model import State
 from cdp.flows.consent.acts import ConsentStatement, record
+from cdp.flows.ingest.batch import Ingest
 from cdp.flows.ingest.defer import opened_message
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
@@ -170,6 +173,62 @@ def test_no_more_messages_wait_than_policy_allows(store: Deferring) -> None:
 def test_no_more_bytes_wait_than_policy_allows(store: Deferring) -> None:
     properties = {"text": "x" * 300}
     assert [store.view(properties=properties) for _ in range(3)] == ["deferred", "not_permitted", "not_permitted"]
+
+
+@pytest.mark.parametrize("policy", [bounded(source_messages_max=3)])
+def test_no_more_messages_of_a_source_wait_than_policy_allows_whatever_their_devices(store: Deferring) -> None:
+    assert [store.view(device) for device in "abc"] == ["deferred"] * 3
+    assert [store.view(device) for device in "ad"] == ["not_permitted"] * 2
+    assert store.send(track(anonymousId="a"), source=PATIENT_SHOP) == "deferred"
+    assert store.states["not_permitted too_many_deferred_of_source"] == 2
+    store.rights.later(seconds=1)
+    store.answer("b", analytics=False)
+    assert store.send(*[track(anonymousId=device) for device in "ef"]) == "deferred not_permitted"
+    store.answer("c", analytics=True)
+    store.work()
+    assert store.view("g") == "deferred"
+    store.rights.erase(("anonymous_id", "g"))
+    assert store.view("h") == "deferred"
+    store.rights.later(hours=24)
+    store.work()
+    assert store.send(*[track(anonymousId=device) for device in "ijkl"]) == "deferred deferred deferred not_permitted"
+    assert store.waiting == 3
+
+
+@pytest.mark.parametrize("policy", [bounded(source_kilobytes_max=1)])
+def test_no_more_bytes_of_a_source_wait_than_policy_allows(store: Deferring) -> None:
+    properties = {"text": "x" * 300}
+    assert [store.view(device, properties=properties) for device in "abc"] == ["deferred", *["not_permitted"] * 2]
+    assert store.states["not_permitted too_many_deferred_of_source"] == 2
+
+
+@pytest.mark.parametrize("policy", [bounded(source_messages_max=2)])
+def test_a_refusal_leaves_room_for_the_messages_after_it_in_one_batch(store: Deferring) -> None:
+    store.view("a")
+    pipeline, messages = store.rights.pipeline, []
+    no = track("Answered", anonymousId="a", context=consent_context(analytics=False))
+    for body in (track(anonymousId="a"), track(anonymousId="b"), no, *[track(anonymousId=device) for device in "cde"]):
+        store.rights.later(seconds=1)
+        messages.append(pipeline.message(body, source=PATIENT))
+    states = [outcome.state.value for outcome in pipeline.ingest.process(messages)]
+    assert states == [*["not_permitted"] * 3, "deferred", "deferred", "not_permitted"]
+    assert store.waiting == 2
+
+
+@pytest.mark.parametrize("policy", [bounded(source_messages_max=10)])
+def test_services_that_receive_at_once_do_not_exceed_the_bound_of_a_source(store: Deferring) -> None:
+    context, pipeline = store.rights.context, store.rights.pipeline
+    services = [
+        Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
+        for _ in "ab"
+    ]
+    batches = [
+        [pipeline.message(track(anonymousId=f"device-{at}-{n}"), source=PATIENT) for n in range(2)] for at in range(8)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda at: services[at % 2].process(batches[at]), range(8)))
+    assert sum(outcome.state is State.DEFERRED for outcomes in found for outcome in outcomes) == 10
+    assert store.waiting == 10
 
 
 def test_each_message_id_waits_once(store: Deferring) -> None:

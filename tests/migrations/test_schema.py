@@ -5,11 +5,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from psycopg import errors
+from sqlalchemy import NullPool, create_engine
 
 from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
+from cdp.kit.shipped import shipped_folder
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.schema import ddl
 from cdp.schema.migrate import migrate, needs_migration
@@ -51,6 +55,15 @@ def moved(table: str) -> str:
     """The name of a table after the upgrade."""
     schema, _, name = table.rpartition(".")
     return f"{_MOVED[name]}.{name}" if schema == "access" and name in _MOVED else table
+
+
+def migrate_until(url: str, revision: str) -> None:
+    """Migrate an empty database to the schema of an earlier version."""
+    config = Config()
+    config.set_main_option("script_location", str(shipped_folder("migrations")))
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def lines(differing: set[str]) -> str:
@@ -115,6 +128,29 @@ def test_an_upgrade_takes_the_scope_to_record_consent_from_browsers(restored_url
         assert (after["page"], after["form"], after["backend"]) == (["ingest"], [], ["ingest", "consent"])
         with pytest.raises(errors.CheckViolation):
             connection.execute(add.format("sources") + values, ("other", "browser", b"other", ["ingest", "consent"]))
+
+
+def test_an_upgrade_counts_what_waits_by_source(server: EmbeddedPostgres) -> None:
+    query = "SELECT source_id, messages, bytes FROM consent.deferred_total ORDER BY source_id"
+    with temporary_database(server, EMPTY) as url:
+        migrate_until(url, "0032")
+        with psycopg.connect(plain_url(url)) as connection:
+            connection.execute(
+                """
+                INSERT INTO consent.deferred_device (subject_id, pseudonym, source_id)
+                SELECT n, sha256(n::text::bytea), least(n, 2) FROM generate_series(1, 3) AS n;
+                INSERT INTO consent.deferred_message (subject_id, event_id, occurred_at, counted_at, ends_at, sealed)
+                SELECT n, gen_random_uuid(), now(), now(), now(), decode(repeat('00', 29 + n), 'hex')
+                FROM generate_series(1, 3) AS n
+                """
+            )
+        assert migrate(url)[0] == "0033"
+        with psycopg.connect(plain_url(url)) as connection:
+            assert connection.execute(query).fetchall() == [(1, 1, 1), (2, 2, 5)]
+            connection.execute("DELETE FROM consent.deferred_message WHERE subject_id = 3")
+            assert connection.execute(query).fetchall() == [(1, 1, 1), (2, 1, 2)]
+            connection.execute("TRUNCATE consent.deferred_message")
+            assert connection.execute(query).fetchall() == []
 
 
 def test_migrating_again_applies_nothing(upgraded_url: str) -> None:

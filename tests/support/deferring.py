@@ -79,7 +79,18 @@ class Deferring:
 
 
 def waiting_in(tx: Transaction) -> int:
-    """How many messages wait, after a check that devices, keys and messages belong together."""
+    """How many messages wait, after a check that devices, keys, messages and the totals of sources belong together."""
+    differing = tx.execute(
+        """
+        SELECT source_id, t.messages, t.bytes, w.messages, w.bytes
+        FROM (SELECT d.source_id, count(*) AS messages, sum(octet_length(m.sealed) - 29) AS bytes
+              FROM consent.deferred_message AS m JOIN consent.deferred_device AS d USING (subject_id)
+              GROUP BY d.source_id) AS w
+        FULL JOIN consent.deferred_total AS t USING (source_id)
+        WHERE (coalesce(w.messages, 0), coalesce(w.bytes, 0)) IS DISTINCT FROM (t.messages, t.bytes)
+        """
+    )
+    assert differing == [], "sources whose totals are not those of their messages"
     ((messages, lone, keyless, idle),) = tx.execute(
         """
         SELECT (SELECT count(*) FROM consent.deferred_message),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from cdp.consent.deferral import DeferredDevice, Device
+from cdp.consent.deferral import DeferredDevice, Device, Total
 from cdp.kit.db import Transaction
 from cdp.kit.pg_binary import arrays
 from cdp.vault.seal import SealedColumn
@@ -67,6 +67,17 @@ def devices(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) -> li
     return [DeferredDevice(subject_id, bytes(pseudonym), *rest) for subject_id, pseudonym, *rest in rows]
 
 
+def totals(tx: Transaction, source_ids: Collection[int]) -> dict[int, Total]:
+    """What waits for each of these sources, as triggers of the table count it: also what is beyond its term, until it is deleted."""
+    if not source_ids:
+        return {}
+    rows = tx.execute(
+        "SELECT source_id, messages, bytes FROM consent.deferred_total WHERE source_id = ANY(%(ids)s::integer[])",
+        {"ids": list(source_ids)},
+    )
+    return {source_id: Total(messages, size) for source_id, messages, size in rows}
+
+
 def subjects_of(tx: Transaction, event_ids: Sequence[bytes]) -> dict[bytes, int]:
     """The subjects of those messages that wait."""
     if not event_ids:
@@ -98,9 +109,13 @@ def add_messages(tx: Transaction, messages: Sequence[DeferredMessage]) -> None:
     """Add messages, sealed under the keys of their devices."""
     tx.execute(
         """
-        INSERT INTO consent.deferred_message (subject_id, event_id, occurred_at, counted_at, ends_at, is_refused, sealed)
-        SELECT * FROM unnest(%(subjects)s::bigint[], %(events)s::uuid[], %(occurred)s::timestamptz[],
-                             %(counted)s::timestamptz[], %(ends)s::timestamptz[], %(refused)s::bool[], %(sealed)s::bytea[])
+        INSERT INTO consent.deferred_message
+            (subject_id, event_id, occurred_at, counted_at, ends_at, is_refused, sealed, source_id)
+        SELECT added.*, d.source_id
+        FROM unnest(%(subjects)s::bigint[], %(events)s::uuid[], %(occurred)s::timestamptz[],
+                    %(counted)s::timestamptz[], %(ends)s::timestamptz[], %(refused)s::bool[], %(sealed)s::bytea[])
+             AS added (subject_id, event_id, occurred_at, counted_at, ends_at, is_refused, sealed)
+        LEFT JOIN consent.deferred_device AS d USING (subject_id)
         """,
         {
             "subjects": [message.subject_id for message in messages],

@@ -28,6 +28,7 @@ _OUTCOMES: Final[Mapping[Waiting, Outcome]] = {
     Waiting.DEFERRED: _DEFERRED,
     Waiting.DUPLICATE: Outcome(State.DUPLICATE),
     Waiting.FULL: Outcome(State.NOT_PERMITTED, "too_many_deferred"),
+    Waiting.SOURCE_FULL: Outcome(State.NOT_PERMITTED, "too_many_deferred_of_source"),
 }
 
 
@@ -41,7 +42,7 @@ def load_deferrals(
 ) -> Deferrals | None:
     """What waits for the devices of a batch; None if no message can defer, open or end anything.
 
-    No statement for messages that neither come from a source that defers nor carry a consent, two at most for others.
+    No statement for messages that neither come from a source that defers nor carry a consent, three at most for others.
     """
     deferring = [message for message in messages if _may_wait(message)]
     acting = [message for message in messages if message.read.signals.acts]
@@ -61,6 +62,7 @@ def load_deferrals(
         plan.policy.deferral,
         stored,
         {} if is_reopened else deferred_store.subjects_of(tx, [message.read.event_id for message in deferring]),
+        totals={} if is_reopened else deferred_store.totals(tx, {_source_of(message) for message in deferring}),
         arrived=arrived,
         is_reopened=is_reopened,
     )
@@ -188,7 +190,7 @@ def _waiting(plan: IngestPlan, message: IdentifiedMessage) -> WaitingMessage:
     }
     return WaitingMessage(
         read.position,
-        (next(iter(_devices(plan, message).values())), int(sent.source.source_id)),
+        (next(iter(_devices(plan, message).values())), _source_of(message)),
         read.event_id,
         sent.occurred_at,
         json_bytes(document),
@@ -201,6 +203,10 @@ def _may_wait(message: IdentifiedMessage) -> bool:
     if not read.message.source.defer or read.message.is_imported or message.screened.outcome is not None:
         return False
     return not any(act.act.is_refusal for act in read.signals.acts)
+
+
+def _source_of(message: IdentifiedMessage) -> int:
+    return int(message.read.message.source.source_id)
 
 
 def _devices(plan: IngestPlan, message: IdentifiedMessage) -> dict[int, bytes]:

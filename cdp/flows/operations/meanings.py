@@ -42,6 +42,10 @@ _OTHERS: Final[Mapping[tuple[str, str], str]] = {
     (State.DEFERRED, ""): "The source defers, and the device has not answered yet.",
     (State.NOT_PERMITTED, "not_answered"): "It waited for an answer of the device until its term ended.",
     (State.NOT_PERMITTED, "too_many_deferred"): "As much as policy allows waited for the device already.",
+    (
+        State.NOT_PERMITTED,
+        "too_many_deferred_of_source",
+    ): "As much as policy allows of all devices of the source waited already.",
     (State.STORED, ""): "A purpose was permitted, or a contract covers it.",
     (State.DUPLICATE, ""): "A message with the same id is already stored.",
     (
