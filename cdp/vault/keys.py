@@ -88,8 +88,9 @@ def _answered(ask: Callable[[], _Answer]) -> _Answer:
         raise Fault(
             "key_service_unavailable",
             "The key service is unavailable",
-            f"The service in CDP_KMS_URL did not answer, or not as its provider expects ({type(failed).__qualname__}). Nothing was "
-            "changed. Try again when it can be reached; cdp continues with the keys that it has in memory.",
+            f"The service in CDP_KMS_URL did not answer, or not as its provider expects ({type(failed).__qualname__}). Try "
+            "again when it can be reached: a destruction of keys that was begun is completed then. Until then, a running service "
+            "continues with the keys that it has in memory.",
             status=503,
             caller_detail=UNAVAILABLE,
         ) from failed

@@ -187,7 +187,7 @@ def test_a_loss_refuses_every_start_and_is_accepted_only_by_a_confirmed_act(
         assert shell.run("source", "list", code=1).stderr.startswith(("state_outdated: ", "replay_file_altered: "))
 
 
-@pytest.mark.parametrize("loss", [gone, pytest.param(older, marks=pytest.mark.long)])
+@pytest.mark.parametrize("loss", [gone, older])
 def test_an_acceptance_that_is_killed_at_any_step_is_in_the_log_or_did_not_happen(
     installed: Installation, loss: Callable[[Installation], None]
 ) -> None:

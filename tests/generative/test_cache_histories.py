@@ -348,6 +348,15 @@ def with_signals(story: History, seed: int) -> History:
     return told
 
 
+TWICE_LIVED = settings(
+    max_examples=examples(2),
+    deadline=None,
+    derandomize=not IS_LONG,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
 def check(database: Database, folder: Path, policy: Policy, story: History) -> int:
     """Live a history twice; how many messages were recognized."""
     asking, expected = live(database, folder, policy, story, can_remember=False)
@@ -358,13 +367,7 @@ def check(database: Database, folder: Path, policy: Policy, story: History) -> i
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(
-    max_examples=examples(2),
-    deadline=None,
-    derandomize=not IS_LONG,
-    phases=(Phase.explicit, Phase.reuse, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@TWICE_LIVED
 @example(seed=3)
 @example(seed=8)
 @given(seed=st.integers(0, 2**32))
@@ -373,13 +376,7 @@ def test_memory_changes_nothing(name: str, seed: int, database: Database, tmp_pa
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@settings(
-    max_examples=examples(2),
-    deadline=None,
-    derandomize=not IS_LONG,
-    phases=(Phase.explicit, Phase.reuse, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@TWICE_LIVED
 @given(seed=st.integers(0, 2**32))
 def test_memory_of_repeated_signals_changes_nothing(name: str, seed: int, database: Database, tmp_path: Path) -> None:
     check(database, tmp_path, POLICIES[name], with_signals(history(seed), seed))

@@ -248,9 +248,8 @@ def _require_bound(position: _Position, file: ReplayFile) -> _Bound:
 
 
 def _missing(position: _Position, bound: Binding, file: ReplayFile) -> Fault:
-    is_ahead = (
-        bound.generation > position.binding.generation
-    )  # of a restored database, or after a start that was given up
+    # The store is ahead of a restored database, and after a start that was given up.
+    is_ahead = bound.generation > position.binding.generation
     if bound.generation and (is_ahead or bound == position.binding):
         return Fault(
             "replay_file_missing",
