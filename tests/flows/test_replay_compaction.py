@@ -1,6 +1,7 @@
 """The replay file forgets what no backup needs; a restored database is told the same from the compacted file as from the full one."""
 
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from datetime import timedelta
@@ -118,7 +119,8 @@ def test_no_byte_of_a_value_or_of_a_key_that_joins_is_in_the_file(rights: Reques
         for type_, value in (("user_id", "ada"), ("email", "ada@example.com")):
             assert rights.context.vault.hashes.pseudonym(SUPPRESSION, type_, value).hex().encode() in content
             assert rights.context.vault.hashes.pseudonym(GRAPH, type_, value).hex().encode() not in content
-        assert b"ada" not in content
+        # A hash in hexadecimal may contain her name by chance.
+        assert b"ada" not in re.sub(rb"[0-9a-f]{32,}", b"", content)
         compacted(rights)
 
 
