@@ -19,7 +19,7 @@ from cdp.schema.migrate import migrate
 from tests.support.databases import EMPTY, create_database, temporary_database
 from tests.support.folders import FOLDERS, PREFIX
 
-# Folders whose tests say something about PostgreSQL itself: `make test-16` runs those of stores and migrations, and part of the flows.
+# Folders whose tests say something about PostgreSQL itself: CI runs them on both versions.
 _ON_BOTH_VERSIONS = ("store", "flows", "migrations")
 _HAS_NODE = all(shutil.which(program) is not None for program in ("node", "npm"))
 
