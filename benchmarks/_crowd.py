@@ -29,7 +29,7 @@ _PERMITTED = """
     SELECT n, 'email_marketing',
            CASE WHEN random() < 0.5 THEN '-infinity' ELSE :now - interval '1 day' - random() * interval '700 days' END,
            CASE WHEN random() < 0.02 THEN :now - random() * interval '1 hour' END,
-           md5(n::text) || md5((-n)::text),
+           md5(n::text),
            jsonb_build_object('country', :country + (random() * 3)::int, 'age', 18 + (random() * 60)::int)
     FROM generate_series(1, :profiles) AS n
 """

@@ -68,10 +68,10 @@ async def _beside(
     stored = 0
     begun = time.perf_counter()
 
-    async def send() -> None:
+    async def send(number: int) -> None:
         nonlocal stored
         connection = await Connection.opened(port, key)
-        due = begun
+        due = begun + (0.0 if per_second is None else number * _BATCH / per_second)  # evenly, not all at once
         while not ended.is_set():
             if per_second is not None:
                 due += _BATCH * _CONNECTIONS / per_second
@@ -80,7 +80,7 @@ async def _beside(
                 stored += _BATCH
         connection.close()
 
-    senders = [asyncio.create_task(send()) for _ in range(_CONNECTIONS if per_second != 0 else 0)]
+    senders = [asyncio.create_task(send(number)) for number in range(_CONNECTIONS if per_second != 0 else 0)]
     if acts:
         taken = await _decided(port, key, acts, "withdraw")
     else:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ from cdp.worker.tasks import create_worker
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 - the name of a file
 _DRAIN_SECONDS: Final = 15
 _KEEP_ALIVE_SECONDS: Final = 75
+_SWITCH_SECONDS: Final = 0.001
+"""How long a thread keeps the interpreter when others want it. With Python's 5 ms, an act of consent waited for the thread that
+stores messages after each of its statements."""
 _log = logging.getLogger(__name__)
 
 PrintLine = Callable[[str], None]
@@ -66,6 +70,7 @@ def serve(config: Config, print_line: PrintLine, *, on_start: Callable[[RunningS
         open_pools(context.database, config.pools) as pools,
         _stop_signals() as stopping,
     ):
+        sys.setswitchinterval(_SWITCH_SECONDS)
         watcher = prepare(context, print_line)
         worker = create_worker(watcher)
         worker.start()

@@ -88,6 +88,11 @@ $$
 _OWN_ID = "a random id without meaning outside this store"
 
 
+def projection_of(purpose: str) -> str:
+    """The name of the partition of `consent.permitted` with the people permitted for a purpose."""
+    return f"permitted_{purpose}"
+
+
 def _tie(via: str) -> dict[str, object]:
     return personal(
         erase="delete", retention="consent_records", export=None, category="consent", why_not_exported=_OWN_ID, via=via

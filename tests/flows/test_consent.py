@@ -15,11 +15,13 @@ from cdp.consent.receipt import is_genuine
 from cdp.flows.consent import acts, lookup, recompute, withdrawal
 from cdp.flows.consent.acts import ConsentStatement
 from cdp.flows.consent.as_of import AsOf, AsOfBasis
+from cdp.flows.operations.startup import PolicyWatcher
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
 from cdp.sources.model import SourceKind
 from cdp.vault.sign import is_signed
+from cdp.worker import withdrawals
 from tests.support import messages
 from tests.support.messages import consent_context
 from tests.support.people import ADA_EMAIL, CALIFORNIA, SHOP, WEB
@@ -332,6 +334,41 @@ class TestWithdrawal:
         assert rows(rights, "SELECT bits::int FROM behavior.event") == [(masks["service"],)]
         assert rows(rights, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
         assert withdrawal.clear_withdrawn(rights.context).withdrawals == 0
+
+    def test_the_worker_leaves_what_comes_meanwhile_to_its_next_run(self, rights: RequestPipeline) -> None:
+        self.stored(rights)
+        task, database = withdrawals.create_task(PolicyWatcher(rights.context)), rights.context.database
+        spent = []
+        for run in (lambda: withdrawal.clear_withdrawn(rights.context),) * 2 + (task.run,):
+            tell(rights, "withdraw", identifier=("user_id", "ada"))
+            begun = database.statements
+            run()
+            spent.append(database.statements - begun)
+            assert withdrawal.clear_withdrawn(rights.context).withdrawals == 0
+            rights.later(minutes=1)
+            tell(rights, "grant", identifier=("user_id", "ada"))
+            rights.later(minutes=1)
+        assert spent[1] == spent[2], "the lock is not taken a second time for nothing"
+
+    def test_takes_fewer_statements_than_a_grant_because_it_computes_nothing_again(
+        self, rights: RequestPipeline
+    ) -> None:
+        self.stored(rights)
+        database = rights.context.database
+        buckets = "SELECT count(*)::int FROM behavior.bucket WHERE trait = ANY(%(traits)s)"
+        traits = {"traits": [key for key, one in shipped().traits.items() if one.purpose == "email_marketing"]}
+        with database.transaction() as tx:
+            assert tx.execute(buckets, traits) != [(0,)]
+        spent = {}
+        for act in ("withdraw", "grant"):
+            begun = database.statements
+            tell(rights, act, identifier=("user_id", "ada"))
+            spent[act] = database.statements - begun
+            rights.later(minutes=1)
+            if act == "withdraw":
+                with database.transaction() as tx:
+                    assert tx.execute(buckets, traits) == [(0,)]
+        assert spent["withdraw"] <= spent["grant"], spent
 
     def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, rights: RequestPipeline) -> None:
         self.stored(rights)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from cdp.consent.model import Verdict
-from cdp.consent.store.projection import projection_of
 from cdp.kit.copy import copy_packed
 from cdp.kit.db import Transaction
 from cdp.kit.pg_binary.copying import always_instant, always_text, bigints
+from cdp.schema.consent import projection_of
 
 
 def permit_new_profiles(tx: Transaction, purpose: str, verdict: Verdict, *, profile_ids: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
+from cdp.schema.consent import projection_of
 
 MARKETER: Final = "cdp_marketer"
 """The database role of marketers, which reads projections; an administrator grants it to logins."""
@@ -21,11 +22,6 @@ ROLE_PREFIX: Final = "cdp_reader_"
 READABLE: Final = ("reader_pseudonym", "since_on", "until_on", "traits")
 """The columns of a projection that are made for readers."""
 _BITS: Final = 63
-
-
-def projection_of(purpose: str) -> str:
-    """The name of a purpose's projection in the schema `consent`."""
-    return f"permitted_{purpose}"
 
 
 def prepare_purposes(tx: Transaction, purposes: Collection[str], now: datetime) -> dict[str, int]:

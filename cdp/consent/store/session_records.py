@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from cdp.consent.store.projection import projection_of
 from cdp.kit.db import Transaction
 from cdp.policy.model import MARKETER
+from cdp.schema.consent import projection_of
 
 _MARKETERS = projection_of("")
 _OTHERS = "projection_"

@@ -12,7 +12,7 @@ from cdp.behavior.store.traits import clear_trait_bits
 from cdp.consent.store import projection as projection_store
 from cdp.consent.store import verdicts as verdict_store
 from cdp.consent.store.verdicts import Withdrawal
-from cdp.flows.consent.verdicts import asks_for_age, refresh_verdicts, update_derived_data
+from cdp.flows.consent.verdicts import asks_for_age, delete_derived_data, refresh_verdicts, update_derived_data
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
@@ -54,7 +54,9 @@ def clear(tx: Transaction, policy: Policy, *, due: Sequence[Withdrawal], now: da
         deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
         traits += clear_trait_bits(tx, anchor_ids, masks[purpose], before=before)
         ages += clear_age_bits(tx, anchor_ids, masks[purpose], before=before)
-    update_derived_data(tx, policy, {(withdrawal.profile_id, withdrawal.purpose) for withdrawal in due}, now=now)
+    begun_again = {(withdrawal.profile_id, withdrawal.purpose) for withdrawal in due if withdrawal.since is not None}
+    update_derived_data(tx, policy, begun_again, now=now)
+    delete_derived_data(tx, policy, {(withdrawal.profile_id, withdrawal.purpose) for withdrawal in due} - begun_again)
     verdict_store.delete_withdrawals(tx, [withdrawal.withdrawal_id for withdrawal in due])
     remaining = {withdrawal.profile_id for withdrawal in due} & anchors.keys()
     if (

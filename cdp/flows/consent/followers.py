@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cdp.behavior.store.buckets import delete_buckets
 from cdp.consent.last_refusal import can_be_overridden_before, last_refusal
 from cdp.consent.model import Record
 from cdp.consent.store import last_refusals as refusal_store
-from cdp.flows.consent.verdicts import refresh_verdicts
+from cdp.flows.consent.verdicts import delete_derived_data, refresh_verdicts
 from cdp.identity.store import anchors as anchor_store
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import profiles as profile_store
@@ -99,8 +98,6 @@ class _Crowd:
         ended, undecided = refusal_store.refuse_all(
             tx, set(profiles) - later, act.purpose, meaning=last_refusal(act, rule, now=self.now), now=self.now
         )
-        traits = [key for key, trait in self.policy.traits.items() if trait.purpose == act.purpose]
-        anchors = consent_subject_store.anchors_of(tx, ended)
-        delete_buckets(tx, [anchor_id for anchor_ids in anchors.values() for anchor_id in anchor_ids], traits)
+        delete_derived_data(tx, self.policy, {(profile_id, act.purpose) for profile_id in ended})
         mark_store.mark(tx, ((profile_id, None) for profile_id in ended))
         return ended, undecided | later

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cdp.behavior.ages import UNKNOWN_AGE
 from cdp.behavior.store.ages import ages_of
-from cdp.behavior.store.buckets import recompute_buckets
+from cdp.behavior.store.buckets import delete_buckets, recompute_buckets
 from cdp.behavior.store.events import uncovered
 from cdp.behavior.store.traits import traits_of
 from cdp.behavior.traits import TraitPlan, compile_traits
@@ -128,11 +128,18 @@ def refresh_verdicts(
     verdicts = current_verdicts(tx, policy, profile_ids, now=now, validities=validities, purposes=purposes)
     outcome = verdict_store.put_verdicts(tx, verdicts, now=now, retired=retired)
     changed = outcome.ended | outcome.begun
-    update_derived_data(tx, policy, changed, now=now)
+    permitted = {(profile_id, purpose) for profile_id, purpose in changed if _is_allowed(verdicts, profile_id, purpose)}
+    update_derived_data(tx, policy, permitted, now=now)
+    delete_derived_data(tx, policy, changed - permitted)
     mark_store.mark(
         tx, ((profile_id, None) for profile_id in {*(retired or ()), *(profile_id for profile_id, _ in changed)})
     )
     return outcome
+
+
+def _is_allowed(verdicts: Mapping[int, Mapping[str, Verdict]], profile_id: int, purpose: str) -> bool:
+    verdict = verdicts.get(profile_id, {}).get(purpose)
+    return verdict is not None and verdict.allowed
 
 
 def apply_mapping_change(
@@ -200,6 +207,22 @@ def update_derived_data(
     masks = bits_of(tx)
     project_traits(tx, policy, masks, profile_ids={profile_id for profile_id, _ in changed}, now=now)
     _recompute(tx, compile_traits(policy, masks), changed, now=now)
+
+
+def delete_derived_data(tx: Transaction, policy: Policy, ended: Collection[tuple[int, str]]) -> None:
+    """Delete the computed traits of each (profile, purpose) that is not permitted any more; its projection row is gone already.
+
+    Computing them again would find nothing to count, and takes longer than all else that a withdrawal does.
+    """
+    if not ended:
+        return
+    by_purpose: dict[str, set[int]] = {}
+    for profile_id, purpose in ended:
+        by_purpose.setdefault(purpose, set()).add(profile_id)
+    anchors = consent_subject_store.anchors_of(tx, {profile_id for profile_id, _ in ended})
+    for purpose, profile_ids in by_purpose.items():
+        traits = [key for key, trait in policy.traits.items() if trait.purpose == purpose]
+        delete_buckets(tx, [anchor for profile_id in profile_ids for anchor in anchors.get(profile_id, ())], traits)
 
 
 def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]], *, now: datetime) -> None:

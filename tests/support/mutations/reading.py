@@ -27,7 +27,7 @@ READING: Final = (
         Stage.SEGMENTS,
         _SCOPE,
         (
-            Edit("                columns.purpose == purpose,\n                columns.since <= self.now,\n", "                columns.since <= self.now,\n"),
+            Edit("table(consent.projection_of(purpose), *columns", 'table("permitted", *columns'),
             Edit("columns.reader_pseudonym).where(\n", "columns.reader_pseudonym).distinct(columns.profile_id).where(\n"),  # one row of each
         ),
         "test_a_segment_has_nobody_who_is_not_permitted",
@@ -36,7 +36,7 @@ READING: Final = (
         "segments.end",
         Stage.SEGMENTS,
         _SCOPE,
-        removed("                or_(columns.until.is_(None), columns.until > self.now),\n            )\n            if", "            )\n            if"),
+        (Edit("columns.since <= self.now, or_(columns.until.is_(None), columns.until > self.now)", "columns.since <= self.now"),),
         "test_a_segment_has_nobody_whose_permission_ended_by_time",
     ),
     _read(

@@ -27,7 +27,8 @@ def test_every_event_is_read_for_a_purpose_permitted_and_retained(program: ast.C
         assert sql.count("event.bits & ") == reads
         assert sql.count("event.retention_class = ") == reads
         assert sql.count("event.occurred_at <= ") >= reads
-        assert "permitted.purpose = 'email_marketing'" in sql
+        assert "FROM consent.permitted_email_marketing AS permitted" in sql
+        assert "consent.permitted AS" not in sql
         assert sql.count("behavior.bucket AS bucket") == sql.count("CAST(timezone('UTC', people_")
         assert "vault." not in sql
         assert "identity.identifier" not in sql
@@ -35,10 +36,19 @@ def test_every_event_is_read_for_a_purpose_permitted_and_retained(program: ast.C
 
 def test_another_segment_is_read_for_its_own_purpose() -> None:
     sql = members('in segment "visitors"')
-    assert "permitted.purpose = 'email_marketing'" in sql
-    assert "permitted.purpose = 'analytics'" in sql
+    assert "FROM consent.permitted_email_marketing AS permitted" in sql
+    assert "FROM consent.permitted_analytics AS permitted" in sql
     assert "event.bits & 8" in sql
     assert "event.bits & 4" not in sql
+
+
+def test_a_purpose_that_the_store_does_not_know_yet_is_read_through_the_whole_table_and_finds_nobody() -> None:
+    unknown = InternedIds({}, GROUND.terms)
+    sql = sql_text(
+        compile_segment(condition_of("trait.age >= 18"), CATALOGUE, unknown, purpose=PURPOSE, now=NOW).members
+    )
+    assert "FROM consent.permitted AS permitted" in sql
+    assert "permitted.purpose = 'email_marketing'" in sql
 
 
 def test_the_events_of_one_name_are_read_once() -> None:
