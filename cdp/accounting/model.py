@@ -1,6 +1,6 @@
 """Values of message accounting: the states in which messages end, and counts of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -30,10 +30,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The state of one message and, where there is one, the reason (a short code, never a value)."""
+    """The state of one message and, where there is one, the reason (a short code, never a value).
+
+    `is_other_body` marks a duplicate with another content than the message that was stored under its id.
+    """
 
     state: State
     reason: str = ""
+    is_other_body: bool = field(default=False, compare=False)
 
 
 class NoticeKind(StrEnum):

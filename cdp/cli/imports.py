@@ -14,7 +14,7 @@ from cdp.cli.command import command, open_context, settings
 from cdp.cli.screen import Screen
 from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
 from cdp.flows.imports.mapping import Mapping, load_mapping
-from cdp.flows.imports.messages import UNDATED, Imported, Tally, import_file, try_file
+from cdp.flows.imports.messages import NOTED, Imported, Tally, import_file, try_file
 from cdp.flows.imports.messages import Progress as Reached
 from cdp.flows.operations.meanings import STATES, meaning_of
 from cdp.kit.wording import counted
@@ -144,10 +144,13 @@ def _print_invalid(screen: Screen, tally: Tally) -> None:
 
 
 def _print_noted(screen: Screen, tally: Tally) -> None:
-    if UNDATED in tally.reasons:
+    noted = {name: count for name, count in tally.reasons.items() if name.startswith(NOTED)}
+    if noted:
         screen.line()
-        count = tally.reasons[UNDATED]
-        screen.table(["rows", "note", "row numbers"], [(count, _why(UNDATED), _numbers(tally.rows[UNDATED], count))])
+        screen.table(
+            ["rows", "note", "row numbers"],
+            [(count, _why(name), _numbers(tally.rows[name], count)) for name, count in noted.items()],
+        )
 
 
 def _why(name: str) -> str:

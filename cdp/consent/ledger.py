@@ -77,7 +77,7 @@ class Ledger:
         have an effect. Nothing is added to the ledger.
         """
         known = self._records.get((identifier_id, act.purpose), {}).values()
-        if act.given_by is not None:
+        if act.given_by is not None or act.stated_at is not None:
             context = replace(context, occurred_at=stated_at(act, context.occurred_at))
         at = min(context.occurred_at, context.recorded_at)
         if act.act is Act.GRANT:
@@ -88,7 +88,9 @@ class Ledger:
                 and _is_same_statement(latest, act, context)
                 and (latest.until is None or at < latest.until)
             )
-            return None if is_current else self._record(act, identifier_id, context, rule=rule)
+            drafted = self._record(act, identifier_id, context, rule=rule)
+            is_repeated = is_current and (act.ends_at is None or latest is None or latest.until == drafted.valid_until)
+            return None if is_repeated else drafted
         if any(at <= record.last_at for record in _of_statement(known, act, context)):
             return None
         same = _latest_at(_of_statement(known, act, context), at)
@@ -120,7 +122,7 @@ class Ledger:
             occurred_at=context.occurred_at,
             recorded_at=context.recorded_at,
             policy_fingerprint=context.policy_fingerprint,
-            valid_until=valid_until(rule, act.act, min(context.occurred_at, context.recorded_at)),
+            valid_until=_ends_at(act, valid_until(rule, act.act, min(context.occurred_at, context.recorded_at))),
             source_id=context.source_id,
             signal=act.signal,
             signal_hash=act.signal_hash,
@@ -134,6 +136,13 @@ def valid_until(rule: Purpose, act: Act, at: datetime) -> datetime | None:
     if act is not Act.GRANT or rule.validity_days is None:
         return None
     return at + timedelta(days=rule.validity_days)
+
+
+def _ends_at(act: ProposedAct, by_rule: datetime | None) -> datetime | None:
+    """The earlier of the end that a grant states and the end under the rule."""
+    if act.ends_at is None or act.act is not Act.GRANT:
+        return by_rule
+    return act.ends_at if by_rule is None else min(act.ends_at, by_rule)
 
 
 def shortened(record: Record, validity_days: int | None, now: datetime) -> Record:
@@ -176,4 +185,6 @@ def statement_by(act: ProposedAct, jurisdiction: str) -> Statement:
 
 def stated_at(act: ProposedAct, occurred_at: datetime) -> datetime:
     """When an act of a message of this instant was stated, as far as the signal says."""
+    if act.stated_at is not None:
+        return act.stated_at
     return occurred_at if act.given_by is None else min(act.given_by, occurred_at)

@@ -30,7 +30,8 @@ class ProposedAct:
     With `identifier_types`, it applies to one identifier of the message of these types; None means all identifiers.
     `rule` names the part of the policy by which the act was derived. `signal_hash` is the SHA-256 of the raw signal.
     `is_undated` marks a grant of which it is not known when it was given. `given_by` is the instant by which a grant was
-    given, where the signal says so: it cannot override a refusal that came after it.
+    given, where the signal says so: it cannot override a refusal that came after it. `stated_at` is the instant of an act
+    that has one of its own, whatever that of its message; `ends_at` when it ends, if that is before the validity of its purpose.
     """
 
     purpose: str
@@ -42,6 +43,8 @@ class ProposedAct:
     rule: str
     is_undated: bool = False
     given_by: datetime | None = None
+    stated_at: datetime | None = None
+    ends_at: datetime | None = None
 
     def among(self, members: Sequence[tuple[int, str]]) -> list[int]:
         """The identifiers of a message, as (id, type) with the strongest first, to which the act applies.

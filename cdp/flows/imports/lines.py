@@ -19,6 +19,11 @@ class BoundedLines:
         self._text = text
         self._record_max = record_max
         self._left = record_max
+        self._put_back: str | None = None
+
+    def put_back(self, line: str) -> None:
+        """Return a line that was read: it is the next one again."""
+        self._put_back = line or None
 
     def begin_record(self) -> None:
         """A record begins: the limit holds for its lines together."""
@@ -28,6 +33,9 @@ class BoundedLines:
         return self
 
     def __next__(self) -> str:
+        if self._put_back is not None:
+            line, self._put_back = self._put_back, None
+            return line
         line = self._text.readline(self._left + 1)
         if not line:
             raise StopIteration

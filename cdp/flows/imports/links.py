@@ -17,10 +17,11 @@ from cdp.flows.context import Context
 from cdp.flows.identity.link_table.rows import ROWS_LISTED_MAX, read_rows
 from cdp.flows.identity.link_table.rows import Row as Pair
 from cdp.flows.identity.link_table.table import PART_ROWS, LinkTableResult, PartResult, import_links
-from cdp.flows.imports.mapping import Mapping, Side
+from cdp.flows.imports.cells import Row, cell_of
+from cdp.flows.imports.mapping import Mapping
 from cdp.flows.imports.messages import Tally, begin_job, import_elsewhere, source_of
+from cdp.flows.imports.parts import Side
 from cdp.flows.imports.read import File, inspect_file, rows_of
-from cdp.flows.imports.row import Row, cell_of
 from cdp.identity.normalize import IdentifierReader
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.db import Transaction

@@ -4,15 +4,15 @@ A mapping is a YAML file, read as strictly as a policy: an unknown key, a wrong 
 refused with its line number. Nothing is guessed from the data.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
-from zoneinfo import ZoneInfo
+from typing import Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, to_json
 
+from cdp.flows.imports.numbers import Decimal, NumberFormat, Thousands
+from cdp.flows.imports.parts import ConsentColumn, FromColumn, FromText, MessageTime, Side, Value, When
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.errors import Fault
@@ -23,117 +23,11 @@ from cdp.policy.problems import PolicyProblem, Position, choose
 from cdp.policy.source import PolicyFile, SourceRefused, parse
 from cdp.policy.unknown_keys import KnownKeys
 
-Scalar = str | int | float | bool
 FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-_FIELD: Final = re.compile(r"\{([^{}]+)\}")
 _TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
-_LINK_TABLE_KEYS: Final = frozenset({"format", "delimiter", "encoding", "decimal", "absent", "links"})
-_ORIGINS: Final = ("column", "value", "template")
-
-
-def _column(value: Any) -> Any:
-    return {"column": value} if isinstance(value, str) else value
-
-
-def _fixed(value: Any) -> Any:
-    return {"value": value} if isinstance(value, str) else value
-
-
-class Value(Frozen):
-    """Where a value comes from: a column, a fixed value, or a text with columns in braces."""
-
-    column: str | None = Field(default=None, min_length=1)
-    """The name of a column; in JSON Lines a path with dots such as `user.email`."""
-    value: Scalar | None = None
-    """The same for every row."""
-    template: str | None = Field(default=None, min_length=1)
-    """Text with columns in braces, such as `order-{invoice}`; absent when one of them is."""
-    type: Literal["text", "number", "integer", "boolean", "instant", "json"] = "text"
-    """How the text of a cell is read."""
-    map: dict[str, Scalar] | None = None
-    """Another value for each text; a text that is not listed makes the row invalid, unless `otherwise` is set."""
-    otherwise: Scalar | None = None
-    """The value of a text that `map` does not list."""
-
-    @model_validator(mode="after")
-    def _has_one_place(self) -> Self:
-        present = [name for name in _ORIGINS if getattr(self, name) is not None]
-        if len(present) != 1:
-            raise ValueError(f"give exactly one of {', '.join(_ORIGINS)}; found {' and '.join(present) or 'none'}")
-        if self.otherwise is not None and self.map is None:
-            raise ValueError("`otherwise` requires `map`")
-        return self
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it reads."""
-        if self.template is not None:
-            return tuple(_FIELD.findall(self.template))
-        return () if self.column is None else (self.column,)
-
-
-FromColumn = Annotated[Value, BeforeValidator(_column)]
-FromText = Annotated[Value, BeforeValidator(_fixed)]
-
-
-class When(Frozen):
-    """The instant of a row."""
-
-    column: str = Field(min_length=1)
-    """The column that holds it."""
-    format: str = "iso8601"
-    """`iso8601`, `unix_seconds`, `unix_milliseconds`, or a pattern such as `%d.%m.%Y %H:%M`."""
-    zone: str = "UTC"
-    """The IANA time zone of a text that names none, such as `Europe/London`."""
-
-    @model_validator(mode="after")
-    def _is_known(self) -> Self:
-        try:
-            ZoneInfo(self.zone)
-        except (KeyError, OSError, ValueError):
-            raise ValueError(f"`{self.zone}` is not an IANA time zone such as Europe/London") from None
-        if self.format not in ("iso8601", "unix_seconds", "unix_milliseconds") and "%" not in self.format:
-            raise ValueError("`format` is iso8601, unix_seconds, unix_milliseconds or a pattern with %")
-        return self
-
-
-class ConsentColumn(Frozen):
-    """A column, or a fixed answer for every row, that grants or refuses consent to a purpose; an empty cell states nothing."""
-
-    column: str | None = Field(default=None, min_length=1)
-    """The column that holds the answer."""
-    value: str | bool | None = None
-    """The same answer for every row, for a file that lists only those who consented or only those who refused."""
-    grant: tuple[str, ...] = Field(default=("yes", "true", "1"), min_length=1)
-    """Texts that grant consent, in upper or lower case."""
-    refuse: tuple[str, ...] = Field(default=("no", "false", "0"), min_length=1)
-    """Texts that refuse consent; any other text makes the row invalid."""
-
-    @model_validator(mode="after")
-    def _is_unambiguous(self) -> Self:
-        both = {text.casefold() for text in self.grant} & {text.casefold() for text in self.refuse}
-        if both:
-            raise ValueError(f"`{min(both)}` is listed both under `grant` and under `refuse`")
-        if (self.column is None) == (self.value is None):
-            raise ValueError("give either `column` or `value`")
-        answers = {text.casefold() for text in (*self.grant, *self.refuse)}
-        if self.value is not None and self.answer not in answers:
-            raise ValueError(f"`{self.answer}` is listed neither under `grant` nor under `refuse`")
-        return self
-
-    @property
-    def answer(self) -> str:
-        """The fixed answer as the lists spell it; empty when a column holds it."""
-        return "" if self.value is None else str(self.value).casefold()
-
-
-class Side(Frozen):
-    """One side of a link: an identifier type, and the column with its value."""
-
-    type: TypeKey
-    """An identifier type of the policy; both sides may be of one type."""
-    column: str = Field(min_length=1)
-    """The column that holds the value."""
+_LINK_TABLE_KEYS: Final = frozenset(
+    {"format", "delimiter", "encoding", "skip_lines", "decimal", "thousands", "absent", "links"}
+)
 
 
 class Mapping(Frozen):
@@ -143,10 +37,14 @@ class Mapping(Frozen):
     """`csv` or `jsonl`; by default determined by the file name. Either may be compressed with gzip."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     """What separates the cells of a CSV file."""
-    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
-    """The character encoding of the file."""
-    decimal: Literal[".", ","] = "."
+    encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252"] = "utf-8"
+    """The character encoding of the file; `cp1252` is Windows-1252."""
+    skip_lines: int = Field(default=0, ge=0, le=1000)
+    """How many lines of a CSV file come before its header."""
+    decimal: Decimal = "."
     """The decimal separator of numbers."""
+    thousands: Thousands = ""
+    """The mark between groups of three digits of a number; by default a number with such a mark is invalid."""
     absent: tuple[str, ...] = ("",)
     """Texts that mean that there is no value."""
     type: FromText = Value(value="track")
@@ -155,8 +53,12 @@ class Mapping(Frozen):
     """The name of the event of a track message, fixed or from a column."""
     message_id: FromColumn | None = None
     """What identifies a row as the same message; by default the file and the number of the row."""
-    timestamp: When | None = None
+    timestamp: MessageTime | None = None
     """When the event occurred; by default the time of the import."""
+    group_by: str | None = Field(default=None, min_length=1)
+    """The column whose equal values in consecutive rows make these rows one message."""
+    products: dict[str, FromColumn] = Field(default_factory=dict)
+    """The articles of an order, one object of the property `products` for each row that has a value of them."""
     links: tuple[Side, ...] | None = None
     """The two sides of each row of a link table: rows that state only that two identifiers belong to the same person."""
     identifiers: dict[TypeKey, FromColumn] = Field(default_factory=dict)
@@ -174,6 +76,8 @@ class Mapping(Frozen):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(f"`{self.decimal}` cannot be both `decimal` and `thousands`")
         if self.links is not None:
             return self._is_link_table(self.links)
         if not self.identifiers:
@@ -184,6 +88,21 @@ class Mapping(Frozen):
             raise ValueError(f"`{wrong}` is not a message type; use one of {', '.join(_TYPES)}")
         if "track" in kinds and self.event is None:
             raise ValueError("`event` is missing: a track message needs the name of its event")
+        if self.products and "products" in self.properties:
+            raise ValueError("`properties.products` and `products` are the same property: remove one of them")
+        return self._is_grouped() if self.group_by is not None else self._is_ungrouped()
+
+    def _is_grouped(self) -> Self:
+        summed = [name for name, rule in (*self.identifiers.items(), *self.products.items()) if rule.combine == "sum"]
+        if summed:
+            raise ValueError(f"`combine` cannot be used in `{summed[0]}`: only properties and traits are summed")
+        return self
+
+    def _is_ungrouped(self) -> Self:
+        rules = (*self.properties.items(), *self.traits.items(), *self.products.items(), *self.identifiers.items())
+        summed = [name for name, rule in rules if rule.combine == "sum"]
+        if summed:
+            raise ValueError(f"`combine: sum` in `{summed[0]}` requires `group_by`")
         return self
 
     def _is_link_table(self, sides: tuple[Side, ...]) -> Self:
@@ -202,11 +121,16 @@ class Mapping(Frozen):
         if self.links is not None:
             return frozenset(side.column for side in self.links)
         named = [self.type, self.event, self.message_id, self.previous_id, self.group_id]
-        named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values()]
-        direct = [part.column for part in (self.timestamp, *self.consents.values()) if part is not None]
-        return frozenset(column for part in named if part is not None for column in part.columns) | {
-            column for column in direct if column is not None
-        }
+        named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values(), *self.products.values()]
+        found = {column for part in named if part is not None for column in part.columns}
+        found.update(column for consent in self.consents.values() for column in consent.columns)
+        direct = (self.group_by, self.timestamp and self.timestamp.column)
+        return frozenset(found | {column for column in direct if column})
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """How numbers are written."""
+        return NumberFormat(self.decimal, self.thousands)
 
     @property
     def digest(self) -> bytes:
@@ -269,8 +193,10 @@ def _keys(path: Steps) -> list[str]:
     if len(path) == 1:
         return list(Mapping.model_fields)
     if path[0] in ("timestamp", "links"):
-        return list((When if path[0] == "timestamp" else Side).model_fields)
-    return list(ConsentColumn.model_fields if path[0] == "consents" else Value.model_fields)
+        return list((MessageTime if path[0] == "timestamp" else Side).model_fields)
+    if path[0] == "consents":
+        return list((ConsentColumn if len(path) <= 3 else When).model_fields)
+    return list(Value.model_fields)
 
 
 def _existing(steps: tuple[int | str, ...], content: Any) -> Iterator[int | str]:

@@ -16,9 +16,11 @@ from typing import Any, Final
 from cdp.accounting.model import Outcome, State
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
+from cdp.flows.imports.cells import Row
+from cdp.flows.imports.groups import grouped
 from cdp.flows.imports.mapping import Mapping
 from cdp.flows.imports.read import File, inspect_file, rows_of
-from cdp.flows.imports.row import Reader, Row, row_reader
+from cdp.flows.imports.row import Reader, row_reader
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.ingest.isolate import isolate, may_be_of_content
 from cdp.flows.operations.sources import create_source
@@ -44,8 +46,12 @@ CHUNK_ROWS: Final = 1_000
 ROWS_NAMED_MAX: Final = 20
 """How many row numbers are kept for each reason."""
 
-UNDATED: Final = "noted: consent_undated"
+NOTED: Final = "noted: "
+"""Begins the names in a tally of rows that are irregular beside their state."""
+UNDATED: Final = f"{NOTED}consent_undated"
 """The name in a tally of rows that grant a consent without a date."""
+OTHER_BODY: Final = f"{NOTED}duplicate_other_body"
+"""The name in a tally of rows whose message id has other content than the message that was stored under it."""
 
 _TRIES: Final = 3
 _log = logging.getLogger(__name__)
@@ -60,24 +66,24 @@ class Tally:
     reasons: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[int]] = field(default_factory=dict)
 
-    def plus(
-        self, numbers: Sequence[int], outcomes: Sequence[Outcome], messages: Sequence[Message | Invalid]
-    ) -> "Tally":
-        """The tally with more rows; a consent without a date is noted beside the outcome of its row."""
+    def plus(self, rows: Sequence[Row], outcomes: Sequence[Outcome], messages: Sequence[Message | Invalid]) -> "Tally":
+        """The tally with more rows, each in the state of its message; what is irregular is noted beside it."""
         total = Tally(dict(self.states), dict(self.reasons), {name: list(rows) for name, rows in self.rows.items()})
-        for number, outcome, message in zip(numbers, outcomes, messages, strict=True):
-            total.states[outcome.state.value] = total.states.get(outcome.state.value, 0) + 1
+        for row, outcome, message in zip(rows, outcomes, messages, strict=True):
+            total.states[outcome.state.value] = total.states.get(outcome.state.value, 0) + 1 + len(row.more)
             if outcome.reason:
-                total._name(f"{outcome.state.value}: {outcome.reason}", number)
+                total._name(f"{outcome.state.value}: {outcome.reason}", row)
             if isinstance(message, Message) and any(act.is_undated for act in message.acts):
-                total._name(UNDATED, number)
+                total._name(UNDATED, row)
+            if outcome.is_other_body:
+                total._name(OTHER_BODY, row)
         return total
 
-    def _name(self, name: str, number: int) -> None:
-        self.reasons[name] = self.reasons.get(name, 0) + 1
+    def _name(self, name: str, row: Row) -> None:
+        self.reasons[name] = self.reasons.get(name, 0) + 1 + len(row.more)
         named = self.rows.setdefault(name, [])
         if len(named) < ROWS_NAMED_MAX:
-            named.append(number)
+            named.extend(islice(row.numbers, ROWS_NAMED_MAX - len(named)))
 
     def document(self) -> dict[str, Any]:
         """The tally as a JSON object."""
@@ -129,7 +135,7 @@ def import_file(
     job = begin_job(context, source, file.digest, mapping_digest=mapping.digest, resume=resume)
     run = _Run(context, file, job, reader=row_reader(mapping, source, file.digest), source=source)
     with rows_of(file, mapping) as (rows, bytes_read):
-        for chunk in _chunks(islice(rows, job.rows_done, None), chunk_rows):
+        for chunk in _chunks(_after(grouped(rows, mapping), job.rows_done), chunk_rows):
             run.process(chunk, bytes_read())
             watch(Progress(run.job.rows_done, bytes_read(), file.size))
     return run.finish(resumed_after=job.rows_done)
@@ -148,14 +154,14 @@ def try_file(
     reader = row_reader(mapping, source, file.digest)
     tally, done = Tally(), 0
     with rows_of(file, mapping) as (rows, bytes_read):
-        for chunk in _chunks(rows, CHUNK_ROWS):
+        for chunk in _chunks(grouped(rows, mapping), CHUNK_ROWS):
             read = [reader(row, now) for row in chunk]
             outcomes = [
                 Outcome(State.INVALID, message.reason) if isinstance(message, Invalid) else Outcome(State.STORED)
                 for message in read
             ]
-            tally = tally.plus([row.number for row in chunk], outcomes, read)
-            done += len(chunk)
+            tally = tally.plus(chunk, outcomes, read)
+            done += _count(chunk)
             watch(Progress(done, bytes_read(), file.size))
     return Imported(None, IMPORT_SOURCE, done, 0, tally, is_dry_run=True)
 
@@ -229,13 +235,13 @@ class _Run:
         self._process_all(chunk[half:], messages[half:], bytes_read)
 
     def _process(self, chunk: Sequence[Row], messages: Sequence[Message | Invalid], bytes_read: int) -> None:
-        numbers = [row.number for row in chunk]
         advanced = self.job
 
         def note(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
             nonlocal advanced
-            tally = _tally_of(self.job).plus(numbers, outcomes, messages).document()
-            advanced = replace(self.job, rows_done=self.job.rows_done + len(chunk), byte_offset=bytes_read, tally=tally)
+            tally = _tally_of(self.job).plus(chunk, outcomes, messages).document()
+            done = self.job.rows_done + _count(chunk)
+            advanced = replace(self.job, rows_done=done, byte_offset=bytes_read, tally=tally)
             if not import_job_store.advance_import_job(tx, self.job, advanced):
                 raise import_elsewhere()
 
@@ -351,6 +357,26 @@ def _tally_of(job: ImportJob) -> Tally:
     return Tally(job.tally["states"], job.tally["reasons"], job.tally["rows"])
 
 
+def _after(rows: Iterator[Row], done: int) -> Iterator[Row]:
+    """The rows of the messages after those with this many rows."""
+    while done > 0 and (row := next(rows, None)) is not None:
+        done -= 1 + len(row.more)
+    return rows
+
+
 def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    while chunk := list(islice(rows, size)):
+    """The rows of so many messages that each chunk has at least `size` rows, but the last."""
+    chunk: list[Row] = []
+    count = 0
+    for row in rows:
+        chunk.append(row)
+        count += 1 + len(row.more)
+        if count >= size:
+            yield chunk
+            chunk, count = [], 0
+    if chunk:
         yield chunk
+
+
+def _count(chunk: Sequence[Row]) -> int:
+    return sum(1 + len(row.more) for row in chunk)

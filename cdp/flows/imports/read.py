@@ -3,30 +3,25 @@
 A row that cannot be read is returned with a reason; only a file that is damaged as a whole is a fault.
 """
 
-import csv
 import gzip
 import hashlib
-import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, cast
 
 from cdp.accounting.row_reasons import RowReason
+from cdp.flows.imports.cells import Row, is_unicode
+from cdp.flows.imports.csv_rows import csv_rows
+from cdp.flows.imports.encodings import text_of_file
 from cdp.flows.imports.lines import BoundedLines, RecordTooLong
 from cdp.flows.imports.mapping import FORMATS, Mapping
-from cdp.flows.imports.row import Row, is_too_large
 from cdp.kit.bounded_file import require_regular
 from cdp.kit.errors import Fault
-from cdp.policy.problems import choose
 from cdp.wire.segment_spec import MESSAGE_BYTES_MAX
-
-_BLOCK: Final = 1 << 20
-_CELL_MAX: Final = 1 << 20
-_ENCODINGS: Final = {"utf-8": "utf-8-sig", "latin-1": "latin-1", "cp1252": "cp1252"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +60,25 @@ def inspect_file(path: Path, mapping: Mapping) -> File:
 def rows_of(file: File, mapping: Mapping) -> Iterator[tuple[Iterator[Row], Callable[[], int]]]:
     """The rows of a file, and a function that returns how many bytes of it were read.
 
-    Faults: `unknown_column` before the first row, `damaged_file` where a compressed file is truncated, `unreadable_file`.
+    Faults: those of the header before the first row, `other_encoding`, `damaged_file` where a compressed file is truncated,
+    `unreadable_file`.
     """
     with _opened(file.path) as raw:
-        plain: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.is_compressed else raw
-        text = io.TextIOWrapper(plain, _ENCODINGS[mapping.encoding], errors="surrogateescape", newline="")
-        lines = BoundedLines(text)
-        rows = _csv(lines, mapping) if file.format == "csv" else _json_lines(lines)
+        rows = _rows(raw, file, mapping)
         try:
             yield _undamaged(rows, file.path), raw.tell
         finally:
-            text.detach()
+            rows.close()
+
+
+def _rows(raw: IO[bytes], file: File, mapping: Mapping) -> Generator[Row, None, None]:
+    plain: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.is_compressed else raw
+    text = text_of_file(plain, mapping.encoding)
+    try:
+        lines = BoundedLines(text)
+        yield from csv_rows(lines, mapping) if file.format == "csv" else _json_lines(lines)
+    finally:
+        text.detach()
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -103,52 +106,6 @@ def _undamaged(rows: Iterator[Row], path: Path) -> Iterator[Row]:
         raise _unreadable_file(path, error) from None
 
 
-def _csv(lines: BoundedLines, mapping: Mapping) -> Iterator[Row]:
-    csv.field_size_limit(_CELL_MAX)
-    reader = csv.reader(lines, delimiter=mapping.delimiter)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except RecordTooLong:
-        raise Fault(
-            "header_too_long", "The header of the file is too long", "The first line of a CSV file names its columns."
-        ) from None
-    _check(header, mapping)
-    number = 0
-    while True:
-        lines.begin_record()
-        try:
-            cells = next(reader, None)
-        except RecordTooLong:
-            number += 1
-            yield Row(number, {}, RowReason.ROW_TOO_LARGE)
-            continue
-        except csv.Error:
-            cells = [""] * (len(header) + 1)
-        if cells is None:
-            return
-        if cells:
-            number += 1
-            yield _row(number, header, cells)
-
-
-def _row(number: int, header: list[str], cells: list[str]) -> Row:
-    if len(cells) != len(header):
-        return Row(number, {}, RowReason.ROW_MALFORMED)
-    fields = dict(zip(header, cells, strict=True))
-    if is_too_large(fields):
-        return Row(number, {}, RowReason.ROW_TOO_LARGE)
-    return Row(number, fields, _unreadable("".join(cells)))
-
-
-def _check(header: list[str], mapping: Mapping) -> None:
-    missing = sorted(mapping.columns - set(header))
-    if missing:
-        listed = "; ".join(f"`{name}`: {choose(name, header)}" for name in missing)
-        raise Fault("unknown_column", "The mapping names columns that the file does not have", listed)
-    if len(set(header)) != len(header):
-        raise Fault("doubled_column", "The header names a column twice", "Give every column a different name.")
-
-
 def _json_lines(lines: BoundedLines) -> Iterator[Row]:
     number = 0
     while True:
@@ -167,7 +124,7 @@ def _json_lines(lines: BoundedLines) -> Iterator[Row]:
         if len(line) > MESSAGE_BYTES_MAX:
             yield Row(number, {}, RowReason.ROW_TOO_LARGE)
             continue
-        reason = _unreadable(line)
+        reason = None if is_unicode(line) else RowReason.TEXT_NOT_UNICODE
         value: object = None
         if reason is None:
             try:
@@ -181,10 +138,3 @@ def _json_lines(lines: BoundedLines) -> Iterator[Row]:
 
 def _refuse(_name: str) -> None:
     raise ValueError("NaN and Infinity are not valid JSON")
-
-
-def _unreadable(text: str) -> RowReason | None:
-    """Why a text is invalid: a surrogate represents a byte that is not valid in the encoding."""
-    if text.isascii():
-        return None
-    return RowReason.TEXT_NOT_UNICODE if any("\ud800" <= character <= "\udfff" for character in text) else None

@@ -1,317 +1,162 @@
-"""One row of an imported file, converted to a message by a mapping. Pure.
+"""The rows of one message, converted to it by a mapping. Pure.
 
-A row that cannot be converted is invalid with a reason; the reason contains no value, the report names the row.
+Rows that cannot be converted are invalid with a reason; the reason contains no value, the report names the rows.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from cdp.accounting.row_reasons import RowReason
-from cdp.consent.model import Act, Authority
-from cdp.consent.signals.model import ProposedAct, hash_of
-from cdp.flows.imports.mapping import ConsentColumn, Value, When
-from cdp.flows.imports.mapping import Mapping as ImportMapping
-from cdp.kit.canonical import instant_text
-from cdp.kit.clock import parse_instant
+from cdp.flows.imports.cells import Fields, InvalidRow, Row, is_unicode, text_of
+from cdp.flows.imports.consents import RowConsents
+from cdp.flows.imports.mapping import Mapping
+from cdp.flows.imports.values import Lines, Values
+from cdp.kit.canonical import instant_text, sha256
 from cdp.sources.model import Source
 from cdp.wire.consents import consents_in
 from cdp.wire.frame import Frame
 from cdp.wire.message import Invalid, Message
-from cdp.wire.segment_spec import MESSAGE_BYTES_MAX, message_of
+from cdp.wire.segment_spec import message_of
 
-SIGNAL: Final = "import"
-"""The signal that the ledger records for an imported consent."""
-
-_NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
-_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
-_WHOLE: Final = re.compile(r"([-+]?[0-9]{1,18})\.0+")
-"""A whole number in a column with gaps, as data-frame tools write it."""
-_MINUS: Final = "\u2212"
-"""The minus sign, which browsers print in Norwegian, Swedish and other languages in place of a hyphen."""
-_EXACT_FLOAT_MAX: Final = 2.0**53
-_TRUE: Final = frozenset({"true", "yes", "1", "t", "y"})
-_FALSE: Final = frozenset({"false", "no", "0", "f", "n"})
-_FIELD: Final = re.compile(r"\{([^{}]+)\}")
 _OWN_KEYS: Final = {"user_id": "userId", "anonymous_id": "anonymousId"}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-Fields = Mapping[str, Any]
-
-
-class _InvalidRow(Exception):
-    def __init__(self, reason: RowReason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a file: its number from 1, without the header; its cells, or the reason why they are missing."""
-
-    number: int
-    fields: Fields
-    reason: RowReason | None = None
-
+_EVENTS: Final = frozenset({"track", "page", "screen"})
+"""The types of messages that say what happened, and therefore need an instant."""
 
 Reader = Callable[[Row, datetime], Message | Invalid]
 
 
-def row_reader(mapping: ImportMapping, source: Source, file_digest: bytes) -> Reader:
-    """A function that converts a row to a message received at an instant."""
+def row_reader(mapping: Mapping, source: Source, file_digest: bytes) -> Reader:
+    """A function that converts a row, with the further rows of its message, to a message received at an instant."""
     return _Rows(mapping, source, file_digest.hex()[:20]).read
 
 
 class _Rows:
     """A mapping, prepared for many rows."""
 
-    def __init__(self, mapping: ImportMapping, source: Source, prefix: str) -> None:
+    def __init__(self, mapping: Mapping, source: Source, prefix: str) -> None:
         self._mapping = mapping
         self._source = source
         self._prefix = prefix
-        self._absent = frozenset(mapping.absent)
-        self._zone = None if mapping.timestamp is None else ZoneInfo(mapping.timestamp.zone)
-        self._answers = {purpose: _answers_of(rule) for purpose, rule in mapping.consents.items()}
+        self._values = Values(mapping)
+        self._consents = RowConsents(mapping, self._values)
+        self._same = _columns_of_one_message(mapping)
 
     def read(self, row: Row, now: datetime) -> Message | Invalid:
-        if row.reason is not None:
-            return Invalid(self._source, row.reason.value)
         frame = Frame(self._source, now, is_imported=True)
-        acts, wrong = self._acts(row.fields)
-        if acts and not self._is_dated(row.fields):
-            acts = tuple(replace(act, is_undated=act.act is Act.GRANT) for act in acts)
+        lines = row.all_fields if row.reason is None else tuple(_readable(fields) for fields in row.all_fields)
+        acts, wrong = self._consents.of(lines, now)
         try:
-            body = self._body(row)
+            if row.reason is not None:
+                raise InvalidRow(row.reason)
+            body = self._body(row, lines)
             if wrong is not None:
-                raise _InvalidRow(wrong)
-        except _InvalidRow as invalid:
-            return Invalid(self._source, invalid.reason.value, consents_in(self._named(row), frame, acts=acts))
+                raise InvalidRow(wrong)
+        except InvalidRow as invalid:
+            return Invalid(self._source, invalid.reason.value, consents_in(self._named(lines), frame, acts=acts))
         return message_of(body, frame, acts=acts)
 
-    def _is_dated(self, fields: Fields) -> bool:
-        return self._mapping.timestamp is not None and self._cell(self._mapping.timestamp.column, fields) is not None
-
-    def _named(self, row: Row) -> dict[str, Any]:
-        """The identifiers and the instant of a row that is not a message: whom its refusals are about, and when."""
+    def _named(self, lines: Lines) -> dict[str, Any]:
+        """The identifiers and the instant of rows that are not a message: whom their refusals are about, and when."""
         body: dict[str, Any] = {"type": "identify", "context": {}}
         for type_, rule in self._mapping.identifiers.items():
-            with suppress(_InvalidRow):
-                self._add_identifier(body, type_, self._value(rule, row.fields))
-        with suppress(_InvalidRow):
-            self._add_instant(body, row.fields)
+            with suppress(InvalidRow):
+                _add_identifier(body, type_, self._values.of(rule, lines))
+        with suppress(InvalidRow):
+            self._add_instant(body, lines)
         return body
 
-    def _body(self, row: Row) -> dict[str, Any]:
-        mapping, fields = self._mapping, row.fields
-        kind = self._value(mapping.type, fields)
+    def _body(self, row: Row, lines: Lines) -> dict[str, Any]:
+        mapping, values = self._mapping, self._values
+        if row.more and values.differs(self._same, lines):
+            raise InvalidRow(RowReason.GROUP_DISAGREES)
+        kind = values.of(mapping.type, lines)
         if not isinstance(kind, str):
-            raise _InvalidRow(RowReason.TYPE_UNKNOWN)
-        body: dict[str, Any] = {"type": kind, "messageId": self._message_id(row), "context": {}}
+            raise InvalidRow(RowReason.TYPE_UNKNOWN)
+        body: dict[str, Any] = {"type": kind, "messageId": self._message_id(row, lines), "context": {}}
         for key, rule in (
             ("event", mapping.event),
             ("previousId", mapping.previous_id),
             ("groupId", mapping.group_id),
         ):
-            found = None if rule is None else self._value(rule, fields)
+            found = None if rule is None else values.of(rule, lines)
             if found is not None:
                 body[key] = found
-        self._add_identifiers(body, fields)
-        self._add_instant(body, fields)
-        properties = self._values(mapping.properties, fields)
-        traits = self._values(mapping.traits, fields)
+        for type_, rule in mapping.identifiers.items():
+            _add_identifier(body, type_, values.of(rule, lines))
+        if not self._add_instant(body, lines) and kind in _EVENTS and self._needs_instant:
+            raise InvalidRow(RowReason.INSTANT_MISSING)
+        self._add_content(body, kind, lines)
+        return body
+
+    @property
+    def _needs_instant(self) -> bool:
+        when = self._mapping.timestamp
+        return when is not None and when.empty == "refuse"
+
+    def _add_content(self, body: dict[str, Any], kind: str, lines: Lines) -> None:
+        mapping, values = self._mapping, self._values
+        properties, traits = values.all_of(mapping.properties, lines), values.all_of(mapping.traits, lines)
+        if mapping.products:
+            products = [product for line in lines if (product := self._product(line))]
+            if products:
+                properties["products"] = products
         if kind in ("identify", "group"):
             body["traits"] = traits
         elif traits:
             body["context"]["traits"] = traits
         if properties:
             body["properties"] = properties
-        return body
 
-    def _message_id(self, row: Row) -> str:
-        if self._mapping.message_id is None:
+    def _product(self, line: Fields) -> dict[str, Any]:
+        """The article of a row; empty where only constants would be in it."""
+        rules = self._mapping.products
+        found = self._values.all_of(rules, (line,))
+        return found if any(rules[name].value is None for name in found) else {}
+
+    def _message_id(self, row: Row, lines: Lines) -> str:
+        mapping = self._mapping
+        if mapping.message_id is not None:
+            found = self._values.of(mapping.message_id, lines)
+            if found is None:
+                raise InvalidRow(RowReason.MESSAGE_ID_MISSING)
+            return str(found)
+        if mapping.group_by is None:
             return f"import-{self._prefix}-{row.number}"
-        found = self._value(self._mapping.message_id, row.fields)
-        if found is None:
-            raise _InvalidRow(RowReason.MESSAGE_ID_MISSING)
-        return str(found)
+        group = text_of(self._values.cell(mapping.group_by, lines)).strip()
+        return f"import-{self._prefix}-{sha256(group.encode()).hex()[:32]}"
 
-    def _add_identifiers(self, body: dict[str, Any], fields: Fields) -> None:
-        for type_, rule in self._mapping.identifiers.items():
-            self._add_identifier(body, type_, self._value(rule, fields))
-
-    def _add_identifier(self, body: dict[str, Any], type_: str, value: Any) -> None:
-        """Put an identifier where a message carries it."""
-        own = _OWN_KEYS.get(type_)
-        if value is None:
-            return
-        if own is not None:
-            body[own] = value
-        else:
-            entry = {"type": type_, "id": str(value), "collection": "users", "encoding": "none"}
-            body["context"].setdefault("externalIds", []).append(entry)
-
-    def _add_instant(self, body: dict[str, Any], fields: Fields) -> None:
-        if self._mapping.timestamp is not None:
-            instant = self._instant(self._mapping.timestamp, fields)
-            if instant is not None:
-                body["timestamp"] = instant_text(instant)
-
-    def _values(self, rules: Mapping[str, Value], fields: Fields) -> dict[str, Any]:
-        found = ((name, self._value(rule, fields)) for name, rule in rules.items())
-        return {name: value for name, value in found if value is not None}
-
-    def _value(self, rule: Value, fields: Fields) -> Any:
-        """The value for this row; None when there is none."""
-        if rule.value is not None:
-            return rule.value
-        raw = self._cell(rule.column, fields) if rule.column is not None else self._filled(rule.template or "", fields)
-        if raw is None:
-            return None
-        if rule.map is not None:
-            text = _text(raw).strip()
-            if text in rule.map:
-                return rule.map[text]
-            if rule.otherwise is None:
-                raise _InvalidRow(RowReason.VALUE_NOT_MAPPED)
-            return rule.otherwise
-        return self._typed(rule.type, raw)
-
-    def _filled(self, template: str, fields: Fields) -> str | None:
-        cells = {name: self._cell(name, fields) for name in _FIELD.findall(template)}
-        if any(cell is None for cell in cells.values()):
-            return None
-        return _FIELD.sub(lambda match: _text(cells[match.group(1)]), template)
-
-    def _cell(self, column: str | None, fields: Fields) -> Any:
-        assert column is not None
-        return cell_of(fields, column, self._absent)
-
-    def _typed(self, type_: str, raw: Any) -> Any:
-        match type_:
-            case "text":
-                return _text(raw).strip()
-            case "number" | "integer":
-                return self._number(raw, is_whole=type_ == "integer")
-            case "boolean":
-                return _boolean(raw)
-            case "instant":
-                return instant_text(_iso(raw, UTC))
-            case _:
-                return raw
-
-    def _number(self, raw: Any, *, is_whole: bool) -> int | float:
-        if isinstance(raw, int | float) and not isinstance(raw, bool):
-            text = repr(raw)
-        elif isinstance(raw, str):
-            text = raw.strip().replace(_MINUS, "-")
-            text = text.replace(",", ".") if self._mapping.decimal == "," else text
-        else:
-            raise _InvalidRow(RowReason.NUMBER_MALFORMED)
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if is_whole and (whole := _WHOLE.fullmatch(text)) is not None:
-            return int(whole[1])
-        if is_whole or not _NUMBER.fullmatch(text):
-            raise _InvalidRow(RowReason.NUMBER_MALFORMED)
-        return float(text)
-
-    def _instant(self, when: When, fields: Fields) -> datetime | None:
-        raw = self._cell(when.column, fields)
-        if raw is None:
-            return None
-        assert self._zone is not None
-        try:
-            match when.format:
-                case "iso8601":
-                    return _iso(raw, self._zone)
-                case "unix_seconds":
-                    return _EPOCH + timedelta(seconds=float(raw))
-                case "unix_milliseconds":
-                    return _EPOCH + timedelta(milliseconds=float(raw))
-                case pattern:
-                    return _aware(datetime.strptime(_text(raw).strip(), pattern), self._zone)  # noqa: DTZ007 - next
-        except (ValueError, TypeError, OverflowError):
-            raise _InvalidRow(RowReason.INSTANT_MALFORMED) from None
-
-    def _acts(self, fields: Fields) -> tuple[tuple[ProposedAct, ...], RowReason | None]:
-        """The consents of a row, and why the row is invalid if an answer is not mapped; the other answers still count."""
-        acts = []
-        wrong = None
-        for purpose, rule in self._mapping.consents.items():
-            raw = self._cell(rule.column, fields) if rule.column is not None else rule.answer
-            if raw is None:
-                continue
-            answer = _text(raw).strip().casefold()
-            act = self._answers[purpose].get(answer)
-            if act is None:
-                wrong = RowReason.CONSENT_NOT_MAPPED
-                continue
-            acts.append(
-                ProposedAct(
-                    purpose,
-                    act,
-                    Authority.IMPORTED,
-                    None,
-                    SIGNAL,
-                    hash_of([purpose, answer]),
-                    "import.column" if rule.column is not None else "import.value",
-                )
-            )
-        return tuple(acts), wrong
+    def _add_instant(self, body: dict[str, Any], lines: Lines) -> bool:
+        """Add the instant; whether there is one."""
+        instant = None if self._mapping.timestamp is None else self._values.instant(self._mapping.timestamp, lines)
+        if instant is not None:
+            body["timestamp"] = instant_text(instant)
+        return instant is not None
 
 
-def cell_of(fields: Fields, column: str, absent: frozenset[str]) -> Any:
-    """The value of a column of a row, in JSON Lines of a path; None where it is missing or one of the `absent` texts."""
-    found = fields.get(column)
-    if found is None and "." in column and column not in fields:
-        found = _within(fields, column)
-    return None if isinstance(found, str) and found.strip() in absent else found
+def _add_identifier(body: dict[str, Any], type_: str, value: Any) -> None:
+    """Put an identifier where a message carries it."""
+    own = _OWN_KEYS.get(type_)
+    if value is None:
+        return
+    if own is not None:
+        body[own] = value
+    else:
+        entry = {"type": type_, "id": str(value), "collection": "users", "encoding": "none"}
+        body["context"].setdefault("externalIds", []).append(entry)
 
 
-def is_too_large(fields: Mapping[str, Any]) -> bool:
-    """Whether the cells of a row together are longer than a message may be."""
-    return sum(len(cell) for cell in fields.values() if isinstance(cell, str)) > MESSAGE_BYTES_MAX
+def _columns_of_one_message(mapping: Mapping) -> tuple[str, ...]:
+    """The columns that must not differ between the rows of one message: whom it is about, what it is, and when."""
+    rules = (mapping.type, mapping.event, mapping.message_id, mapping.previous_id, mapping.group_id)
+    named = [rule for rule in (*rules, *mapping.identifiers.values()) if rule is not None]
+    columns = [column for rule in named for column in rule.columns]
+    if mapping.timestamp is not None and mapping.timestamp.column is not None:
+        columns.append(mapping.timestamp.column)
+    return tuple(dict.fromkeys(columns))
 
 
-def _answers_of(rule: ConsentColumn) -> dict[str, Act]:
-    granting = {text.casefold(): Act.GRANT for text in rule.grant}
-    return granting | {text.casefold(): Act.REFUSE for text in rule.refuse}
-
-
-def _within(fields: Fields, path: str) -> Any:
-    found: Any = fields
-    for step in path.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
-    return found
-
-
-def _text(raw: Any) -> str:
-    if isinstance(raw, bool):
-        return "true" if raw else "false"
-    if isinstance(raw, float) and raw.is_integer() and abs(raw) < _EXACT_FLOAT_MAX:
-        return str(int(raw))
-    return raw if isinstance(raw, str) else str(raw)
-
-
-def _boolean(raw: Any) -> bool:
-    text = _text(raw).strip().casefold()
-    if text in _TRUE or text in _FALSE:
-        return text in _TRUE
-    raise _InvalidRow(RowReason.BOOLEAN_MALFORMED)
-
-
-def _iso(raw: Any, zone: Any) -> datetime:
-    try:
-        naive = datetime.fromisoformat(_text(raw).strip())
-        return parse_instant(_text(raw).strip()) if naive.tzinfo is not None else _aware(naive, zone)
-    except (ValueError, OverflowError):
-        raise _InvalidRow(RowReason.INSTANT_MALFORMED) from None
-
-
-def _aware(instant: datetime, zone: Any) -> datetime:
-    """In UTC; a local time that the clocks skipped or repeated is the first possible one."""
-    return (instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)).astimezone(UTC)
+def _readable(fields: Fields) -> Fields:
+    """The cells of a row that cannot be read as a whole, without those that have invalid bytes."""
+    return {name: cell for name, cell in fields.items() if not isinstance(cell, str) or is_unicode(cell)}

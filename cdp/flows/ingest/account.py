@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -48,6 +48,7 @@ class BatchOutcomes:
             if message.outcome is not None:
                 outcomes[message.read.position] = message.outcome
                 if message.is_other_body:
+                    outcomes[message.read.position] = replace(message.outcome, is_other_body=True)
                     self.other_bodies.add(message.read.position)
 
 

@@ -55,7 +55,7 @@ def _repeated(plan: IngestPlan, message: ReadMessage, cached: CachedProfile, *, 
     acts = message.signals.acts
     if not acts:
         return _NOTHING
-    if any(act.act is not Act.GRANT for act in acts):
+    if any(act.act is not Act.GRANT or act.ends_at is not None for act in acts):
         return None
     source, occurred_at = message.message.source, message.message.occurred_at
     types = [identifier.type for identifier in message.identifiers]

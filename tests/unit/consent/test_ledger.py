@@ -157,3 +157,33 @@ def test_a_grant_that_each_message_contradicts_is_recorded_once_and_counts_when_
         ledger.record("refuse", at, name="gpc")
     assert ledger.instants() == [("grant", day(1), None), ("refuse", day(1), day(3))]
     assert ledger.record("grant", 4) is not None
+
+
+def test_a_grant_ends_when_it_says_and_never_later_than_by_its_purpose() -> None:
+    limited = purpose(validity_days=30)
+    ledger = LedgerWithDrafts().ledger
+    for ends, until in ((day(10), day(10)), (day(90), day(31))):
+        draft = ledger.draft(replace(signal("grant"), ends_at=ends), 1, context_at(1), rule=limited)
+        assert draft is not None
+        assert draft.valid_until == until
+    unlimited = ledger.draft(replace(signal("grant"), ends_at=day(90)), 1, context_at(1), rule=ANALYTICS)
+    assert unlimited is not None
+    assert unlimited.valid_until == day(90)
+
+
+def test_a_grant_in_force_is_recorded_again_where_it_ends_at_another_instant() -> None:
+    drafted = LedgerWithDrafts()
+    drafted.record("grant", 1)
+    ending = replace(signal("grant"), ends_at=day(90))
+    draft = drafted.ledger.draft(ending, 1, context_at(2), rule=ANALYTICS)
+    assert draft is not None
+    drafted.ledger.add(draft)
+    assert drafted.ledger.draft(ending, 1, context_at(3), rule=ANALYTICS) is None
+
+
+def test_an_act_with_a_time_of_its_own_has_not_that_of_its_message() -> None:
+    ledger = LedgerWithDrafts().ledger
+    for kind in ("grant", "refuse"):
+        draft = ledger.draft(replace(signal(kind), stated_at=day(8)), 1, context_at(1, recorded=9), rule=ANALYTICS)
+        assert draft is not None
+        assert (draft.occurred_at, draft.at) == (day(8), day(8))

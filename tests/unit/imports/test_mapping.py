@@ -52,6 +52,24 @@ def test_a_mapping_says_the_same_whatever_its_layout(tmp_path: Path) -> None:
             "mapping.yaml:2:1: unknown key `identifers`; did you mean `identifiers`?",
         ),
         ("event: A\n", "`identifiers` is missing"),
+        ("event: A\nidentifiers: {user_id: id}\nthousands: '.'\n", "`.` cannot be both `decimal` and `thousands`"),
+        ("event: A\nidentifiers: {user_id: id}\ntimestamp: {}\n", "give either `column` or `value`"),
+        (
+            "event: A\nidentifiers: {user_id: id}\ntimestamp: {value: soon}\n",
+            "`soon` is not an instant of the format `iso8601`",
+        ),
+        (
+            "event: A\nidentifiers: {user_id: id}\ntimestamp: {column: x, format: '%d.%m. %H:%M'}\n",
+            "the pattern of `format` has no year",
+        ),
+        (
+            "event: A\nidentifiers: {user_id: id}\nproperties: {x: {column: x, zone: Europe/Berlin}}\n",
+            "`format` and `zone` require `type: instant`",
+        ),
+        (
+            "type: identify\nidentifiers: {user_id: id}\nconsents: {analytics: {column: x, at: {colum: y}}}\n",
+            "unknown key `colum`; did you mean `column`?",
+        ),
         ("identifiers: {user_id: id}\n", "`event` is missing: a track message needs the name of its event"),
         ("type: trak\nevent: A\nidentifiers: {user_id: id}\n", "`trak` is not a message type"),
         (

@@ -11,9 +11,10 @@ import pytest
 
 from cdp.accounting.row_reasons import RowReason
 from cdp.consent.model import Act, Authority
+from cdp.flows.imports.cells import Row
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.read import inspect_file, rows_of
-from cdp.flows.imports.row import Row, row_reader
+from cdp.flows.imports.row import row_reader
 from cdp.kit.errors import Fault
 from cdp.wire.message import Invalid, Message
 from tests.support.people import NOON, SHOP
@@ -77,7 +78,8 @@ def test_a_row_without_a_message_id_is_named_by_its_file_and_number(tmp_path: Pa
             1700000000500,
             datetime(2023, 11, 14, 22, 13, 20, 500000, tzinfo=UTC),
         ),
-        ("{column: at}", "", NOON),
+        ("{column: at, empty: now}", "", NOON),
+        ("{value: 2026-05-01}", "", datetime(2026, 5, 1, tzinfo=UTC)),
         ("{column: at}", "2270-01-01", NOON),
     ],
 )
@@ -93,6 +95,11 @@ def test_the_time_of_a_row(tmp_path: Path, when: str, cell: object, instant: dat
         ("{column: x, type: number}", 7.25, 7.25),
         ("{column: x, type: boolean}", "Yes", True),
         ("{column: x, type: instant}", "2026-05-01", "2026-05-01T00:00:00.000000Z"),
+        (
+            "{column: x, type: instant, format: '%d.%m.%Y', zone: Europe/Berlin}",
+            "01.05.2026",
+            "2026-04-30T22:00:00.000000Z",
+        ),
         ("{column: x, type: json}", {"a": [1]}, {"a": [1]}),
         ("{column: x, map: {DE: Germany}}", " DE ", "Germany"),
         ("{column: x, map: {DE: Germany}, otherwise: elsewhere}", "FR", "elsewhere"),
@@ -139,6 +146,39 @@ def test_a_cell_that_cannot_be_understood_makes_the_row_invalid(
     tmp_path: Path, rule: str, cell: str, why: RowReason
 ) -> None:
     assert reason(tmp_path, f"{HEAD}{rule}\n", id="u1", x=cell) == why
+
+
+@pytest.mark.parametrize(("type_", "event"), [("track", "event: A\n"), ("page", ""), ("screen", "")])
+def test_an_event_without_a_time_is_not_an_event_of_now(tmp_path: Path, type_: str, event: str) -> None:
+    text = f"type: {type_}\n{event}identifiers: {{user_id: id}}\ntimestamp: {{column: at}}\n"
+    assert reason(tmp_path, text, id="u1", at=" ") == RowReason.INSTANT_MISSING
+
+
+def test_a_consent_has_a_time_and_a_validity_of_its_own(tmp_path: Path) -> None:
+    text = (
+        "type: identify\nidentifiers: {user_id: id}\ntimestamp: {column: at}\n"
+        "consents:\n"
+        "  email_marketing:\n    column: mail\n    at: {column: mail_at, format: '%d.%m.%Y'}\n    valid_until: {column: ends}\n"
+        "  analytics: {value: 'yes', at: {value: 2026-02-01}}\n"
+    )
+    row = {"id": "u1", "at": "2026-05-01", "mail": "yes", "mail_at": "01.03.2026", "ends": "2026-12-31"}
+    mail, analytics = message(tmp_path, text, **row).acts
+    assert (mail.stated_at, mail.ends_at) == (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 12, 31, tzinfo=UTC))
+    assert (analytics.stated_at, analytics.ends_at, analytics.is_undated) == (
+        datetime(2026, 2, 1, tzinfo=UTC),
+        None,
+        False,
+    )
+    undated = message(tmp_path, text, **{**row, "mail_at": ""}).acts[0]
+    assert (undated.is_undated, undated.stated_at) == (True, NOON)
+    refused = message(tmp_path, text, **{**row, "mail": "no", "mail_at": ""}).acts[0]
+    assert (refused.is_undated, refused.stated_at, refused.ends_at) == (False, NOON, None)
+    assert reason(tmp_path, text, **{**row, "mail_at": "soon"}) == RowReason.INSTANT_MALFORMED
+    found = made(tmp_path, text, **{**row, "mail": "no", "mail_at": "soon"})
+    assert isinstance(found, Invalid)
+    assert found.reason == RowReason.INSTANT_MALFORMED
+    assert found.consents is not None
+    assert next((act.purpose, act.act) for act in found.consents.acts) == ("email_marketing", Act.REFUSE)
 
 
 def test_a_row_that_names_nobody_is_invalid_as_any_message_would_be(tmp_path: Path) -> None:
