@@ -11,6 +11,7 @@ from cdp.schema.database_roles import (
     PURPOSES,
     READ_BY_PARTITION,
     VERBS,
+    WITHOUT_PART,
     DatabaseRole,
 )
 
@@ -20,8 +21,7 @@ _INTRODUCTION: Final = """# Database roles
 Parts of the service log in to PostgreSQL with a role of their own. It owns nothing, is a member of no role that may more, and has the rights of this page and no others. A
 session of a part can become nobody else: `RESET ROLE` and `SET ROLE` lead nowhere. Its name is that of the database and the part, `cdp_ingest` for the database `cdp`.
 
-The other parts of the service (API, console, public pages, worker, commands, checks of readiness) use the role of the owner, which `CDP_DATABASE_URL` names: erasures, retention and migrations
-need its rights. The roles of readers' logins are described under [SQL access for BI tools](consent.md#sql-access-for-bi-tools).
+A request of the API and a page of the console use the part of the role of their token. What has no part uses the role of the owner, which `CDP_DATABASE_URL` names: {others}. The roles of readers' logins are described under [SQL access for BI tools](consent.md#sql-access-for-bi-tools).
 
 No part may change or delete a row of the consent ledger ({ledger}) or of the audit log ({log}). Tests compare what PostgreSQL says that a role may do with this page, and try what it may not.
 
@@ -38,7 +38,7 @@ def pages() -> dict[str, str]:
 
 def parts_page() -> str:
     """Every part with what it may do, table by table."""
-    introduction = _INTRODUCTION.format(ledger=_listed(LEDGER), log=_listed(AUDIT_LOG))
+    introduction = _INTRODUCTION.format(ledger=_listed(LEDGER), log=_listed(AUDIT_LOG), others=", ".join(WITHOUT_PART))
     return "\n".join([_NOTE, introduction, *(line for part in DatabaseRole for line in _part(part))]).rstrip() + "\n"
 
 
@@ -52,10 +52,7 @@ def _part(part: DatabaseRole) -> list[str]:
         "",
         "| table | may |",
         "|---|---|",
-        *(
-            f"| `{table}` | {', '.join(verb for verb in VERBS if verb in verbs)} |"
-            for table, verbs in sorted(granted.items())
-        ),
+        *(f"| `{table}` | {', '.join(_rights(rights))} |" for table, rights in sorted(granted.items())),
         "",
         f"It may call {_listed(FUNCTIONS[part])}.",
         "",
@@ -64,6 +61,15 @@ def _part(part: DatabaseRole) -> list[str]:
     if read:
         lines += [f"It may read the partitions of {_listed(read)} by name.", ""]
     return [*lines, f"It may do nothing with {_listed(absent)}.", ""]
+
+
+def _rights(rights: frozenset[str]) -> list[str]:
+    """Rights to the table, then those to columns: `SELECT (name, role)`."""
+    whole = [verb for verb in VERBS if verb in rights]
+    columns = {
+        verb: sorted(right[len(verb) + 1 : -1] for right in rights if right.startswith(f"{verb}(")) for verb in VERBS
+    }
+    return whole + [f"{verb} (`{'`, `'.join(names)}`)" for verb, names in columns.items() if names]
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

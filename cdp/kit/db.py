@@ -4,7 +4,6 @@ Stores receive a `Transaction`. Fixed statements are text SQL with array paramet
 computed are SQLAlchemy Core (`execute_core`, `all`, `one_or_none`, `scalar`); mass writes are binary COPY (`copy`).
 """
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, LiteralString
@@ -14,10 +13,10 @@ from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from sqlalchemy import Connection, Engine, Executable, RootTransaction, create_engine, event
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cdp.kit.clock import Clock
 from cdp.kit.db_faults import as_faults
+from cdp.kit.db_pool import BoundedPool, ConnectionBound
 from cdp.kit.pg_binary.arrays import ARRAY_TYPES, Packed
 from cdp.kit.pg_binary.packing import packed
 
@@ -28,7 +27,6 @@ APPLICATION: Final = "cdp"
 
 _LOCK_SECONDS = 30.0
 _WAIT_SECONDS = 5.0
-_WAITING_PER_CONNECTION = 4
 # A connection to a server that disappeared without a word ends within about a minute, instead of after hours.
 _SILENCE: dict[str, int] = {
     "keepalives_idle": 20,
@@ -175,10 +173,10 @@ class Transaction:
 class Database:
     """A pool of at most `pool_size` connections to one PostgreSQL database, opened when they are needed.
 
-    A caller that finds none waits up to `wait_seconds` for one, unless four times as many as there are connections wait already:
-    then, as after the wait, the fault is `database_busy`. `statements` is the number of statements of all finished
-    transactions. `clock` is the clock of the service, once its context is open. `owner` is the same database for what only the
-    owner of the store may do: this one, unless it is that of a part.
+    With a `bound`, several databases share its connections. A caller that finds none waits up to `wait_seconds` for one, unless
+    four times as many as there are connections wait already: then, as after the wait, the fault is `database_busy`. `statements`
+    is the number of statements of all finished transactions. `clock` is the clock of the service, once its context is open.
+    `owner` is the same database for what only the owner of the store may do: this one, unless it is that of a part.
     """
 
     def __init__(
@@ -190,23 +188,22 @@ class Database:
         lock_seconds: float = _LOCK_SECONDS,
         wait_seconds: float = _WAIT_SECONDS,
         owner: "Database | None" = None,
+        bound: ConnectionBound | None = None,
     ) -> None:
         self.url = url
         self._owner = owner
         self.name = application_name
-        self.pool_size = pool_size
         self.statements = 0
         self.clock: Clock | None = None
+        self._bound = ConnectionBound(pool_size) if bound is None else bound
         self.engine: Engine = create_engine(
             url,
-            pool_size=pool_size,
-            max_overflow=0,
+            poolclass=BoundedPool,
+            bound=self._bound,
             pool_pre_ping=True,
             pool_timeout=wait_seconds,
             connect_args={"application_name": application_name, "connect_timeout": 5, **_SILENCE},
         )
-        self._callers = 0
-        self._counting = threading.Lock()
         event.listen(self.engine, "connect", lambda connection, _: _prepare_session(connection, lock_seconds))
 
     @property
@@ -215,14 +212,19 @@ class Database:
         return self if self._owner is None else self._owner
 
     @property
+    def pool_size(self) -> int:
+        """How many connections there may be, together with those that share them."""
+        return self._bound.connections
+
+    @property
     def callers(self) -> int:
-        """How many have or wait for a connection."""
-        return self._callers
+        """How many have or wait for a connection, together with those that share them."""
+        return self._bound.callers
 
     @property
     def callers_max(self) -> int:
         """How many may have or wait for a connection."""
-        return self.pool_size * (1 + _WAITING_PER_CONNECTION)
+        return self._bound.callers_max
 
     @contextmanager
     def transaction(self, *, read_only: bool = False, one_instant: bool = False) -> Iterator[Transaction]:
@@ -268,17 +270,13 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        """A connection of the pool. Raises PoolTimeout at once where too many wait: each of them holds a thread."""
-        with self._counting:
-            if self._callers >= self.callers_max:
-                raise PoolTimeout("too many wait for a connection")
-            self._callers += 1
+        """A connection of the pool. Raises PoolTimeout."""
+        self._bound.enter()
         try:
             with self.engine.connect() as connection:
                 yield connection
         finally:
-            with self._counting:
-                self._callers -= 1
+            self._bound.leave()
 
 
 def _commit(transaction: RootTransaction, connection: Connection) -> None:

@@ -25,12 +25,86 @@ class DatabaseRole(StrEnum):
     """A part of the service with a database role of its own."""
 
     INGEST = "ingest"
+    AUDITOR = "auditor"
 
 
 PURPOSES: Final[Mapping[DatabaseRole, str]] = {
     DatabaseRole.INGEST: "receives messages: write keys, batches, opt-outs by signal",
+    DatabaseRole.AUDITOR: "serves auditors in the API and the console: it reads, and changes nothing but that it records each read",
 }
 """What each part is for."""
+
+WITHOUT_PART: Final = (
+    "requests of marketers, privacy staff, admins and sources",
+    "authentication",
+    "public pages",
+    "the worker",
+    "commands",
+    "checks of readiness",
+)
+"""What uses the role of the owner."""
+
+
+def _columns(*names: str) -> str:
+    """SELECT of these columns only, in the form in which the matrix has it: `SELECT(column)`."""
+    return " ".join(f"SELECT({name})" for name in names)
+
+
+_TOKENS: Final = _columns("token_id", "name", "role", "reader", "created_at", "revoked_at")
+_SOURCES: Final = _columns(
+    "source_id",
+    "name",
+    "kind",
+    "scopes",
+    "jurisdiction",
+    "request_bytes_max",
+    "defer",
+    "created_at",
+    "disabled_at",
+)
+"""Tokens and sources without the hashes of their secrets."""
+
+_RECORDED_READS: Final = {
+    "audit.entry": "INSERT",
+    "audit.fact": "SELECT INSERT",
+    "audit.read_subject": "INSERT",
+    "identity.anchor_member": "SELECT",
+    "identity.canonical": "SELECT",
+    "vault.subject_key": "SELECT",
+}
+"""What it takes to record a read: digests of whom it showed, under their keys."""
+
+_CONDITIONS: Final = {
+    "behavior.bucket": "SELECT",
+    "behavior.event": "SELECT",
+    "behavior.landmark": "SELECT",
+    "behavior.term": "SELECT",
+    "consent.permitted": "SELECT",
+    "consent.purpose": "SELECT",
+    "identity.canonical": "SELECT",
+    "identity.profile": "SELECT",
+    "segments.membership": "SELECT",
+    "segments.segment": "SELECT",
+    "segments.segment_version": "SELECT",
+}
+"""What the conditions of segments read."""
+
+_VERDICTS: Final = {
+    "behavior.stated_age": "SELECT",
+    "behavior.trait": "SELECT",
+    "consent.record": "SELECT",
+    "consent.repetition": "SELECT",
+    "consent.validity": "SELECT",
+    "identity.anchor_member": "SELECT",
+    "identity.anchor_source": "SELECT",
+    "identity.canonical": "SELECT",
+    "identity.edge": "SELECT",
+    "identity.identifier": "SELECT",
+    "identity.link": "SELECT",
+    "identity.profile": "SELECT",
+    "sources.source": _SOURCES,
+}
+"""What it takes to say why somebody is permitted or not."""
 
 _INGEST: Final = {
     "accounting.accounting": "INSERT",
@@ -85,11 +159,35 @@ _INGEST: Final = {
     "vault.subject_key": "SELECT INSERT",
 }
 
+_AUDITOR: Final = {
+    **_RECORDED_READS,
+    **_CONDITIONS,
+    **_VERDICTS,
+    "access.token": _TOKENS,
+    "accounting.accounting": "SELECT",
+    "accounting.notice": "SELECT",
+    "accounting.property_notice": "SELECT",
+    "audit.checkpoint": "SELECT",
+    "audit.entry": "SELECT INSERT",
+    "audit.read_subject": "SELECT INSERT",
+    "audit.tree": "SELECT",
+    "behavior.severed": "SELECT",
+    "consent.reader_session": "SELECT",
+    "identity.former_canonical": "SELECT",
+    "identity.former_link": "SELECT",
+    "identity.former_quarantine": "SELECT",
+    "identity.former_sharing": "SELECT",
+    "operations.applied_policy": "SELECT",
+    "rights.hold": "SELECT",
+    "rights.request": "SELECT",
+    "vault.key_check": "SELECT",
+}
+
 MATRIX: Final[Mapping[DatabaseRole, Mapping[str, frozenset[str]]]] = {
     part: {table: frozenset(verbs.split()) for table, verbs in granted.items()}
-    for part, granted in ((DatabaseRole.INGEST, _INGEST),)
+    for part, granted in ((DatabaseRole.INGEST, _INGEST), (DatabaseRole.AUDITOR, _AUDITOR))
 }
-"""By part and table (`schema.name`), what the role of the part may do."""
+"""By part and table (`schema.name`), what the role of the part may do; `SELECT(column)` is a right to this column only."""
 
 FUNCTIONS: Final[Mapping[DatabaseRole, tuple[str, ...]]] = {
     DatabaseRole.INGEST: (
@@ -98,6 +196,9 @@ FUNCTIONS: Final[Mapping[DatabaseRole, tuple[str, ...]]] = {
         "identity.is_advanced()",
         "vault.hold_active_epoch()",
         "vault.throw_away_keys(bigint[])",
+    ),
+    DatabaseRole.AUDITOR: (
+        "consent.shortened_end(text,timestamp with time zone,timestamp with time zone,timestamp with time zone)",
     ),
 }
 """By part, the functions of the store that its role may call, as PostgreSQL writes their signatures."""

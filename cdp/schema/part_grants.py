@@ -48,19 +48,21 @@ def wanted_privileges(tx: Transaction, part: DatabaseRole) -> Privileges:
 
 
 def found_privileges(tx: Transaction, role: str) -> Privileges:
-    """What a role has in this database by itself, not through PUBLIC; privileges of columns count as those of their table."""
+    """What a role has in this database by itself, not through PUBLIC; that of a column is one of its table, as `UPDATE(column)`."""
     rows = tx.execute(
         """
         WITH role AS (SELECT oid FROM pg_roles WHERE rolname = %(role)s), found AS (
-            SELECT 'SCHEMA' AS kind, n.nspname::text AS name, n.nspacl AS acl FROM pg_namespace AS n
+            SELECT 'SCHEMA' AS kind, n.nspname::text AS name, n.nspacl AS acl, '' AS of_column FROM pg_namespace AS n
             UNION ALL
-            SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relacl FROM pg_class AS c
+            SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relacl, ''
+            FROM pg_class AS c
             UNION ALL
-            SELECT 'TABLE', a.attrelid::regclass::text, a.attacl FROM pg_attribute AS a WHERE a.attacl IS NOT NULL
+            SELECT 'TABLE', a.attrelid::regclass::text, a.attacl, '(' || quote_ident(a.attname) || ')'
+            FROM pg_attribute AS a WHERE a.attacl IS NOT NULL
             UNION ALL
-            SELECT 'FUNCTION', p.oid::regprocedure::text, p.proacl FROM pg_proc AS p WHERE p.proacl IS NOT NULL
+            SELECT 'FUNCTION', p.oid::regprocedure::text, p.proacl, '' FROM pg_proc AS p WHERE p.proacl IS NOT NULL
         )
-        SELECT f.kind, f.name, array_agg(DISTINCT acl.privilege_type::text)
+        SELECT f.kind, f.name, array_agg(DISTINCT acl.privilege_type::text || f.of_column)
         FROM found AS f
         CROSS JOIN LATERAL aclexplode(f.acl) AS acl
         JOIN role ON role.oid = acl.grantee

@@ -21,7 +21,7 @@ from cdp import __version__
 from cdp.flows.context import Context
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.check_series import Series
-from cdp.flows.operations.pools import Pools, judge_pools
+from cdp.flows.operations.pools import Pools, every_use_of, judge_pools
 from cdp.flows.operations.readiness import FILE_CHECKS, STORE_CHECKS, check_files, check_store, parts_of
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.operations.readiness import ReadinessFinding, TaskStatus, judge_tasks
@@ -82,7 +82,7 @@ def create_app(
     """
     process_metrics, wrong_secrets = ProcessMetrics(), wrong_secrets or WrongSecrets()
     process = surroundings or Surroundings()
-    pools = process.pools or Pools(*[watcher.context.database] * 4)
+    pools = process.pools or every_use_of(watcher.context.database)
     api, health_watcher = watcher.using(pools.api), watcher.using(pools.health)
     batcher = _batcher(watcher.using(pools.ingest), process_metrics, limits or Limits())
     endpoint = IngestEndpoint(
@@ -111,6 +111,7 @@ def create_app(
 
     app = describe(lifespan)
     app.state.policy_watcher = api
+    app.state.part_watchers = {role: watcher.using(database) for role, database in pools.parts.items()}
     app.state.process_metrics = process_metrics
     app.state.readiness = readiness
     app.state.hosts = hosts or TrustedHosts()

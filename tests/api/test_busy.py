@@ -19,7 +19,7 @@ def service(database_url: str, tmp_path: Path) -> Iterator[RunningService]:
     """Doors that wait for a lock for a moment only."""
     database = Database(database_url, lock_seconds=0.2)
     try:
-        with serve_application(database, tmp_path, shipped()) as service:
+        with serve_application(database, tmp_path, shipped(), lock_seconds=0.2) as service:
             yield service
     finally:
         database.close()

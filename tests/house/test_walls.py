@@ -28,6 +28,7 @@ PLAN_MAY = ("cdp.schema", "sqlalchemy")
 SPEAKS_SQL = (
     "cdp/kit/db.py",
     "cdp/kit/db_faults.py",
+    "cdp/kit/db_pool.py",
     "cdp/schema/*.py",
     "cdp/*/store/*.py",
     "cdp/vault/store.py",

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from cdp.flows.operations import sources
 from cdp.flows.operations import tokens as tokens_flow
 from cdp.flows.operations.part_logins import open_logins
 from cdp.flows.operations.policy import apply_policy
-from cdp.flows.operations.pools import Pools
+from cdp.flows.operations.pools import PART_OF, Pools
 from cdp.flows.operations.startup import PolicyWatcher, open_configured, sequence_all
 from cdp.kit.config import Config
 from cdp.kit.db import Database
@@ -100,9 +100,10 @@ def serve_application(
     wrong_secrets: WrongSecrets | None = None,
     surroundings: Surroundings | None = None,
     hosts: TrustedHosts | None = None,
+    lock_seconds: float = 30.0,
     **options: Any,
 ) -> Iterator[RunningService]:
-    """Serve the web application until the block ends, ingest through its part. The options are those of `uvicorn.Config`."""
+    """Serve the web application until the block ends, each request through its part. The options are those of `uvicorn.Config`."""
     context = open_configured(config_of(home), database, policy)
     apply_policy(context, policy)
     tokens = {role.value: tokens_flow.create_token(context, role.value, role).secret for role in Role}
@@ -112,20 +113,39 @@ def serve_application(
         ).write_key
         for kind, scopes in ((SourceKind.SERVER, sources.SCOPES), (SourceKind.BROWSER, [sources.INGEST]))
     ]
-    ingest = Database(open_logins(database).urls[DatabaseRole.INGEST], owner=database)
-    ingest.clock = database.clock
     process = surroundings or Surroundings()
-    if process.pools is None:
-        process = replace(process, pools=Pools(api=database, ingest=ingest, worker=database, health=database))
     with (
-        closing(ingest),
+        pools_of_parts(database, lock_seconds=lock_seconds) as pools,
         running(
-            create_app(PolicyWatcher(context), surroundings=process, wrong_secrets=wrong_secrets, hosts=hosts),
+            create_app(
+                PolicyWatcher(context),
+                surroundings=replace(process, pools=process.pools or pools),
+                wrong_secrets=wrong_secrets,
+                hosts=hosts,
+            ),
             **options,
         ) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
     ):
         yield RunningService(url, client, context, tokens, *keys)
+
+
+@contextmanager
+def pools_of_parts(database: Database, *, lock_seconds: float) -> Iterator[Pools]:
+    """This database for all uses but those of parts, which log in with roles of their own until the block ends."""
+    urls = open_logins(database).urls
+    with ExitStack() as opened:
+        parts = {}
+        for part in DatabaseRole:
+            parts[part] = opened.enter_context(closing(Database(urls[part], owner=database, lock_seconds=lock_seconds)))
+            parts[part].clock = database.clock
+        yield Pools(
+            api=database,
+            ingest=parts[DatabaseRole.INGEST],
+            worker=database,
+            health=database,
+            parts={role: parts[part] for role, part in PART_OF.items()},
+        )
 
 
 @contextmanager

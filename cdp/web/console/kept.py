@@ -9,8 +9,8 @@ from cdp.access.model import Role
 from cdp.rights.model import ReadReason
 from cdp.web.api import kept as routes
 from cdp.web.console.page import page
-from cdp.web.console.session import CONSOLE_PATH, Session, for_roles, submitted_by
-from cdp.web.platform.deps import InContext, Now
+from cdp.web.console.session import CONSOLE_PATH, InContext, Session, for_roles, submitted_by
+from cdp.web.platform.deps import Now
 
 router = APIRouter(prefix=f"{CONSOLE_PATH}/kept", include_in_schema=False)
 

@@ -8,8 +8,8 @@ from cdp.access.model import Role
 from cdp.audit.fact import KINDS
 from cdp.web.api import audit as routes
 from cdp.web.console.page import page
-from cdp.web.console.session import CONSOLE_PATH, Session, for_roles
-from cdp.web.platform.deps import InContext, Now
+from cdp.web.console.session import CONSOLE_PATH, InContext, Session, for_roles
+from cdp.web.platform.deps import Now
 
 router = APIRouter(prefix=f"{CONSOLE_PATH}/log", include_in_schema=False)
 

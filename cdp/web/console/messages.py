@@ -14,8 +14,8 @@ from cdp.flows.operations.accounting import Accounting
 from cdp.flows.operations.meanings import NOTICES, PROPERTY_NOTICES, STATES, meaning_of
 from cdp.kit.errors import Fault
 from cdp.web.console.page import page
-from cdp.web.console.session import CONSOLE_PATH, Session, for_roles
-from cdp.web.platform.deps import InContext, Now
+from cdp.web.console.session import CONSOLE_PATH, InContext, Session, for_roles
+from cdp.web.platform.deps import Now
 
 _FIRST: Final = date(1970, 1, 8)
 _LAST: Final = date(2199, 12, 31)

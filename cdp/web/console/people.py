@@ -12,8 +12,8 @@ from cdp.kit.errors import Fault
 from cdp.web.api import consents, profiles
 from cdp.web.api.schemas import IdentifierInput, Line
 from cdp.web.console.page import page
-from cdp.web.console.session import CONSOLE_PATH, Session, for_roles, submitted_by
-from cdp.web.platform.deps import InContext, Now
+from cdp.web.console.session import CONSOLE_PATH, InContext, Session, for_roles, submitted_by
+from cdp.web.platform.deps import Now
 
 router = APIRouter(prefix=f"{CONSOLE_PATH}/people", include_in_schema=False)
 

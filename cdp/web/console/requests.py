@@ -15,8 +15,8 @@ from cdp.web.api import requests as routes
 from cdp.web.api import standing
 from cdp.web.api.schemas import IdentifierInput
 from cdp.web.console.page import page
-from cdp.web.console.session import CONSOLE_PATH, Session, for_roles, submitted_by
-from cdp.web.platform.deps import InContext, Now
+from cdp.web.console.session import CONSOLE_PATH, InContext, Session, for_roles, submitted_by
+from cdp.web.platform.deps import Now
 
 router = APIRouter(prefix=f"{CONSOLE_PATH}/requests", include_in_schema=False)
 

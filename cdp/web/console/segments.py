@@ -9,8 +9,7 @@ from cdp.kit.errors import Fault
 from cdp.web.api import segments as routes
 from cdp.web.api.schemas import Key
 from cdp.web.console.page import page
-from cdp.web.console.session import CONSOLE_PATH, Session, for_roles, submitted_by
-from cdp.web.platform.deps import InContext
+from cdp.web.console.session import CONSOLE_PATH, InContext, Session, for_roles, submitted_by
 
 router = APIRouter(prefix=f"{CONSOLE_PATH}/segments", include_in_schema=False)
 

@@ -13,9 +13,11 @@ from fastapi import Depends, Form, Request, Response
 
 from cdp.access.credentials import hash_secret
 from cdp.access.model import Role
+from cdp.flows.context import Context
 from cdp.kit.errors import Fault
 from cdp.web.platform.auth import Caller
 from cdp.web.platform.authentication import Authentication
+from cdp.web.platform.deps import context_for
 
 COOKIE: Final = "cdp_console"
 CONSOLE_PATH: Final = "/console"
@@ -44,6 +46,14 @@ async def current_session(request: Request) -> Session:
     session = Session(caller, caller.role, form_key(token))
     request.state.session = session  # so that a problem page keeps the menu
     return session
+
+
+def context_of_session(request: Request, session: Annotated[Session, Depends(current_session)]) -> Context:
+    """The context of the role that is signed in."""
+    return context_for(request, session.role)
+
+
+InContext = Annotated[Context, Depends(context_of_session)]
 
 
 async def caller_with(request: Request, token: str) -> Caller | None:

@@ -1,12 +1,15 @@
 """Dependencies of every route: the context and the current instant."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 
+from cdp.access.model import Role
 from cdp.flows.context import Context
 from cdp.flows.operations.startup import PolicyWatcher
+from cdp.web.platform.auth import CALLER, Caller
 from cdp.web.platform.errors import PROBLEM_TYPE
 
 PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/Problem"}
@@ -26,10 +29,17 @@ _MEANINGS: Final = {
 }
 
 
-def context(request: Request) -> Context:
-    """The context under the policy in force."""
+def context_for(request: Request, role: Role | None) -> Context:
+    """The context under the policy in force, with the database of the part that serves a role."""
+    watchers: Mapping[Role, PolicyWatcher] = request.app.state.part_watchers
     watcher: PolicyWatcher = request.app.state.policy_watcher
-    return watcher.context
+    return (watcher if role is None else watchers.get(role, watcher)).context
+
+
+def context(request: Request) -> Context:
+    """The context of the caller's role; that of the service for requests without a caller, such as those of public pages."""
+    caller: Caller | None = getattr(request.state, CALLER, None)
+    return context_for(request, None if caller is None else caller.role)
 
 
 def present(request: Request) -> datetime:

@@ -1,7 +1,6 @@
 """Metrics of the checks of readiness, and of the pools of connections to the database."""
 
 from collections.abc import Iterable
-from dataclasses import fields
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -37,9 +36,9 @@ class ReadinessCollector(Collector):
             "cdp_pool_callers", "Transactions that have or wait for a connection to the database", labels=["pool"]
         )
         sizes = GaugeMetricFamily("cdp_pool_size", "Connections that a pool may open", labels=["pool"])
-        for pool in fields(self._pools):
-            database = getattr(self._pools, pool.name)
-            callers.add_metric([pool.name], database.callers)
-            sizes.add_metric([pool.name], database.pool_size)
+        for pool in ("api", "ingest", "worker", "health"):  # those of the parts share the connections of `api`
+            database = getattr(self._pools, pool)
+            callers.add_metric([pool], database.callers)
+            sizes.add_metric([pool], database.pool_size)
         yield callers
         yield sizes
