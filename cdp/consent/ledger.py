@@ -13,9 +13,9 @@ from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.signals.model import ProposedAct
 from cdp.policy.model import Purpose
 
-Statement = tuple[Act, Authority, str | None, str, bool]
+Statement = tuple[Act, Authority, str | None, str, bool, str | None]
 """What must be equal in two acts about a purpose for the later one to repeat the other: act, authority, signal, jurisdiction,
-and whether it is undated."""
+whether it is undated, and the version of the notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,7 @@ class Ledger:
             signal=act.signal,
             signal_hash=act.signal_hash,
             rule=act.rule,
+            notice_version=act.notice_version,
             is_undated=act.is_undated and act.act is Act.GRANT,
         )
 
@@ -175,12 +176,14 @@ def _is_same_statement(record: Record, act: ProposedAct, context: SignalContext)
 
 def statement_of(record: Record) -> Statement:
     """What a record states."""
-    return record.act, record.authority, record.signal, record.jurisdiction, record.is_undated
+    return (
+        record.act, record.authority, record.signal, record.jurisdiction, record.is_undated, record.notice_version,
+    )  # fmt: skip
 
 
 def statement_by(act: ProposedAct, jurisdiction: str) -> Statement:
     """What a signal states that comes from a source of this jurisdiction."""
-    return act.act, act.authority, act.signal, jurisdiction, act.is_undated
+    return act.act, act.authority, act.signal, jurisdiction, act.is_undated, act.notice_version
 
 
 def stated_at(act: ProposedAct, occurred_at: datetime) -> datetime:

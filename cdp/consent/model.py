@@ -41,6 +41,8 @@ class Act(StrEnum):
 
 
 _REFUSALS: Final = frozenset({Act.REFUSE, Act.WITHDRAW, Act.OBJECT})
+NOTICE_VERSION_MAX: Final = 100
+"""The most characters of the version of a notice."""
 STATED_ACTS: Final = (Act.GRANT, Act.REFUSE, Act.WITHDRAW, Act.OBJECT)
 """The acts that a person can state about a purpose."""
 

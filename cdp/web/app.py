@@ -26,6 +26,7 @@ from cdp.flows.operations.readiness import FILE_CHECKS, STORE_CHECKS, check_file
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.operations.readiness import ReadinessFinding, TaskStatus, judge_tasks
 from cdp.web.api import access, audit, consents, identity, kept, profiles, public_log, requests, segments, standing
+from cdp.web.browser import routes as browser
 from cdp.web.center import notice, withdrawal
 from cdp.web.connections.attempts import WrongSecrets
 from cdp.web.connections.hosts import TrustedHosts
@@ -151,6 +152,7 @@ def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         metrics.router,
         notice.router,
         withdrawal.router,
+        browser.router,
     ):
         app.include_router(router)
     add_pages(app)

@@ -6,7 +6,6 @@ from typing import Final
 
 import pytest
 
-from cdp.consent.store.projection import projection_of
 from cdp.flows.consent.acts import ConsentStatement, record
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_profile
@@ -17,6 +16,7 @@ from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
+from cdp.schema.consent import projection_of
 from cdp.segments.model import Draft, SegmentKey
 from tests.support.marketer import people_for_readers
 from tests.support.policies import combining, permit_all, with_readers

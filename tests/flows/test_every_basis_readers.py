@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from cdp.consent.store.projection import grant_reading, projection_of
+from cdp.consent.store.projection import grant_reading
 from cdp.consent.store.reader_view import rows_under
 from cdp.flows.identity.reader_lookup import look_up_pseudonym
 from cdp.flows.segments import reading
@@ -21,6 +21,7 @@ from cdp.kit.errors import Fault
 from cdp.policy.model import MARKETER
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.query.language.check import parse_and_check
+from cdp.schema.consent import projection_of
 from cdp.segments.model import Segment
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import members as member_store

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from cdp.consent.store.projection import ROLE_PREFIX, projection_of
+from cdp.consent.store.projection import ROLE_PREFIX
 from cdp.consent.store.role_projections import table_of
 from cdp.flows.consent.acts import ConsentStatement, record
 from cdp.flows.consent.withdrawal import clear_withdrawn
@@ -22,6 +22,7 @@ from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.policy.model import MARKETER, Policy
 from cdp.postgres.server import EmbeddedPostgres
+from cdp.schema.consent import projection_of
 from tests.support.marketer import attempt
 from tests.support.messages import consent_context, identify, track
 from tests.support.people import ADA, BOB

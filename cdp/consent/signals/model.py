@@ -32,6 +32,7 @@ class ProposedAct:
     `is_undated` marks a grant of which it is not known when it was given. `given_by` is the instant by which a grant was
     given, where the signal says so: it cannot override a refusal that came after it. `stated_at` is the instant of an act
     that has one of its own, whatever that of its message; `ends_at` when it ends, if that is before the validity of its purpose.
+    `notice_version` is that of the text to which the person answered, where the message says so.
     """
 
     purpose: str
@@ -45,6 +46,7 @@ class ProposedAct:
     given_by: datetime | None = None
     stated_at: datetime | None = None
     ends_at: datetime | None = None
+    notice_version: str | None = None
 
     def among(self, members: Sequence[tuple[int, str]]) -> list[int]:
         """The identifiers of a message, as (id, type) with the strongest first, to which the act applies.

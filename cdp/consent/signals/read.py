@@ -1,8 +1,10 @@
 """All signals of one message, parsed into proposed acts."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
+from cdp.consent.model import NOTICE_VERSION_MAX
 from cdp.consent.signals.categories import PREFERENCE_EVENT, READERS
 from cdp.consent.signals.events import event_acts
 from cdp.consent.signals.findings import SignalFindings
@@ -11,6 +13,7 @@ from cdp.consent.signals.gpc import DOM_FIELD, gpc_acts
 from cdp.consent.signals.model import (
     GOOGLE,
     NO_REQUEST_SIGNALS,
+    SEGMENT,
     RequestSignals,
     SignalMap,
     SignalProposal,
@@ -18,6 +21,7 @@ from cdp.consent.signals.model import (
 )
 from cdp.consent.signals.request import proposal_of
 
+NOTICE_FIELD: Final = "noticeVersion"
 _NOTHING = SignalProposal()
 
 
@@ -56,5 +60,19 @@ def acts_of(
         if answers:
             found.add_answers(GOOGLE, {key: consent[key] for key in (GOOGLE, *answers) if key in consent}, answers)
         found.add_strings(consent)
-    proposal = found.proposal()
+    proposal = _of_notice(found.proposal(), consent)
     return proposal.joined(proposal_of(request, scope)) if is_carried else proposal
+
+
+def _of_notice(proposal: SignalProposal, consent: object) -> SignalProposal:
+    """The proposal, with the version of the notice that the person answered to, where `context.consent` states one.
+
+    It is evidence and decides nothing: anything but a text of at most NOTICE_VERSION_MAX printable characters is left out.
+    """
+    version = consent.get(NOTICE_FIELD) if isinstance(consent, dict) else None
+    if not isinstance(version, str) or not 0 < len(version) <= NOTICE_VERSION_MAX or not version.isprintable():
+        return proposal
+    return replace(
+        proposal,
+        acts=tuple(replace(act, notice_version=version) if act.signal == SEGMENT else act for act in proposal.acts),
+    )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cdp.consent.ledger import valid_until
-from cdp.consent.model import STATED_ACTS, Act, Authority, Record, RecordId
+from cdp.consent.model import NOTICE_VERSION_MAX, STATED_ACTS, Act, Authority, Record, RecordId
 from cdp.consent.opt_in import OptIns, last_opt_out_at
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
@@ -39,7 +39,6 @@ from cdp.sources.model import Source, SourceKind
 from cdp.vault.pseudonym import SUPPRESSION
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NOTICE_VERSION_MAX: Final = 100
 _NOTICE_TEXT_MAX: Final = 100_000
 
 
@@ -195,11 +194,11 @@ def _check(statement: ConsentStatement, *, rule: Purpose) -> None:
             "given and withdrawn, and only legitimate interests and direct marketing can be objected to.",
             status=422,
         )
-    if len(statement.notice_version or "") > _NOTICE_VERSION_MAX or len(statement.notice_text or "") > _NOTICE_TEXT_MAX:
+    if len(statement.notice_version or "") > NOTICE_VERSION_MAX or len(statement.notice_text or "") > _NOTICE_TEXT_MAX:
         raise Fault(
             "invalid_notice",
             "The notice is too long",
-            f"`notice_version` can have at most {_NOTICE_VERSION_MAX} characters, `notice_text` {_NOTICE_TEXT_MAX}.",
+            f"`notice_version` can have at most {NOTICE_VERSION_MAX} characters, `notice_text` {_NOTICE_TEXT_MAX}.",
             status=422,
         )
     if statement.occurred_at is not None and statement.occurred_at < _EARLIEST:

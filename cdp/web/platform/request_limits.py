@@ -117,8 +117,9 @@ class _ResponseHeaders:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: list[tuple[bytes, bytes]] = [*message.get("headers", ()), *_SECURITY_HEADERS]
-            names = {name.lower() for name, _ in headers}
+            stated = message.get("headers", ())
+            names = {name.lower() for name, _ in stated}
+            headers: list[tuple[bytes, bytes]] = [*stated, *(one for one in _SECURITY_HEADERS if one[0] not in names)]
             if b"content-security-policy" not in names:
                 headers.append((b"content-security-policy", _POLICY))
             if self._is_personal or b"cache-control" not in names:

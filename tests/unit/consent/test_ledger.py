@@ -44,6 +44,16 @@ def test_a_draft_is_not_in_the_ledger_until_it_is_added() -> None:
     assert drafted.ledger.of(1) == drafted.ledger.added == []
 
 
+def test_an_answer_to_another_notice_is_another_act() -> None:
+    drafted = LedgerWithDrafts()
+    for number, version in enumerate((None, "2026-11", "2026-11", "2027-01"), 1):
+        act = replace(signal("grant"), notice_version=version)
+        draft = drafted.ledger.draft(act, 1, context_at(number), rule=ANALYTICS)
+        if draft is not None:
+            drafted.ledger.add(draft)
+    assert [record.notice_version for record in drafted.ledger.of(1)] == [None, "2026-11", "2027-01"]
+
+
 def test_a_record_carries_the_circumstances() -> None:
     record = LedgerWithDrafts().record("grant", 1, purpose(validity_days=30), where="us-ca")
     assert record is not None

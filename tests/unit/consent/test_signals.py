@@ -48,6 +48,21 @@ def is_about(act: ProposedAct, type_: str) -> bool:
     return act.among([(1, type_)]) == [1]
 
 
+def test_the_version_of_the_notice_is_that_of_the_answers_beside_it() -> None:
+    body = segment({"analytics": True, "email_marketing": False})
+    body["context"]["consent"] |= {"noticeVersion": "2026-11", "globalPrivacyControl": True}
+    versions = {(act.signal, act.notice_version) for act in read(body).acts}
+    assert versions == {("segment", "2026-11"), ("gpc", None)}
+
+
+@pytest.mark.parametrize("version", [2026, "", "a" * 101, "a\nb", None, ["2026-11"]])
+def test_a_version_that_is_no_short_text_is_left_out_and_the_answers_count(version: object) -> None:
+    body = segment({"analytics": False})
+    body["context"]["consent"]["noticeVersion"] = version
+    proposal = read(body)
+    assert [(act.purpose, act.act, act.notice_version) for act in proposal.acts] == [("analytics", Act.REFUSE, None)]
+
+
 class TestGpc:
     @pytest.mark.parametrize(
         "case", [each for each in CASES if isinstance(each["headers"], list)], ids=lambda each: each["id"]

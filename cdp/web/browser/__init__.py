@@ -1,0 +1,1 @@
+"""The browser client that the service offers to the pages of its operator."""
