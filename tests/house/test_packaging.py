@@ -51,7 +51,7 @@ _BROUGHT = {"pydantic_core": "pydantic"}
 # Needed without being imported by name. Each: who imports it.
 _IMPORTED_BY_OTHERS = {"python-multipart": "fastapi, to read forms"}
 # What an extra may be imported by: nothing else may need it.
-_EXTRAS = {"demo": "cdp/demo/", "embedded": "cdp/postgres/"}
+_EXTRAS = {"demo": "cdp/demo/", "embedded": "cdp/postgres/", "parquet": "cdp/flows/imports/parquet_rows.py"}
 
 
 def imported(start: str, *, besides: tuple[str, ...] = ()) -> set[str]:
@@ -74,9 +74,8 @@ def modules(requirements: Iterable[str]) -> set[str]:
 
 
 def test_the_service_depends_on_what_it_imports_and_on_nothing_else() -> None:
-    assert imported("cdp/", besides=tuple(_EXTRAS.values())) | imported("cdp/postgres/") == modules(
-        PROJECT["project"]["dependencies"]
-    )
+    found = imported("cdp/", besides=tuple(_EXTRAS.values())) | imported("cdp/postgres/")
+    assert found == modules(PROJECT["project"]["dependencies"])
     assert not [name for name in _IMPORTED_BY_OTHERS if not any(name in line for line in declared("requirements.in"))]
 
 
@@ -85,6 +84,11 @@ def test_the_demonstration_imports_its_extra_and_the_service_does_not() -> None:
     extra = modules(PROJECT["project"]["optional-dependencies"]["demo"])
     assert extra <= imported(_EXTRAS["demo"])
     assert not extra & imported("cdp/", besides=(_EXTRAS["demo"],))
+
+
+def test_the_library_for_parquet_is_loaded_only_by_its_reader() -> None:
+    assert modules(PROJECT["project"]["optional-dependencies"]["parquet"]) == imported(_EXTRAS["parquet"]) & {"pyarrow"}
+    assert "pyarrow" not in imported("cdp/", besides=(_EXTRAS["parquet"],))
 
 
 def test_the_programs_of_the_embedded_server_are_found_and_never_imported() -> None:

@@ -1,7 +1,7 @@
 """Instants as files write them: ISO 8601 and what is close to it, counts since 1970, declared patterns. Pure."""
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -30,8 +30,11 @@ class Written(NamedTuple):
 
 
 def read_instant_text(raw: Any, written: Written) -> datetime:
-    """The instant in UTC that a cell states. Raises `MalformedInstant`."""
+    """The instant in UTC that a cell states; Parquet has instants and dates themselves. Raises `MalformedInstant`."""
     try:
+        if isinstance(raw, date):
+            instant = raw if isinstance(raw, datetime) else datetime(raw.year, raw.month, raw.day)  # noqa: DTZ001 - next
+            return _aware(instant, _zone(written.zone))
         if written.format in (UNIX_SECONDS, UNIX_MILLISECONDS):
             count = _count(raw)
             return _EPOCH + (

@@ -23,7 +23,7 @@ from cdp.policy.problems import PolicyProblem, Position, choose
 from cdp.policy.source import PolicyFile, SourceRefused, parse
 from cdp.policy.unknown_keys import KnownKeys
 
-FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
 _LINK_TABLE_KEYS: Final = frozenset(
     {"format", "delimiter", "encoding", "skip_lines", "decimal", "thousands", "absent", "links"}
@@ -33,8 +33,8 @@ _LINK_TABLE_KEYS: Final = frozenset(
 class Mapping(Frozen):
     """How each row of a file becomes one message, or one link between two identifiers."""
 
-    format: Literal["csv", "jsonl"] | None = None
-    """`csv` or `jsonl`; by default determined by the file name. Either may be compressed with gzip."""
+    format: Literal["csv", "jsonl", "parquet"] | None = None
+    """`csv`, `jsonl` or `parquet`; by default determined by the file name. The first two may be compressed with gzip."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     """What separates the cells of a CSV file."""
     encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252"] = "utf-8"

@@ -1,5 +1,6 @@
 """Numbers as files write them, with a declared decimal sign and a declared mark between groups of digits. Pure."""
 
+import decimal
 import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -32,6 +33,8 @@ class NumberFormat:
         """The number that a cell states. Raises `MalformedNumber`, also for a mark that is not declared or not in place."""
         if isinstance(raw, int | float) and not isinstance(raw, bool):
             text = repr(raw)
+        elif isinstance(raw, decimal.Decimal):
+            text = f"{raw:f}"
         elif isinstance(raw, str):
             text = self._plain(raw.strip().replace(_MINUS, "-"))
         else:

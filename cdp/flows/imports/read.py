@@ -1,4 +1,4 @@
-"""The rows of a file: CSV with a header, or JSON Lines, plain or compressed with gzip.
+"""The rows of a file: CSV with a header or JSON Lines, plain or compressed with gzip, or Parquet.
 
 A row that cannot be read is returned with a reason; only a file that is damaged as a whole is a fault.
 """
@@ -8,7 +8,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -19,6 +19,7 @@ from cdp.flows.imports.csv_rows import csv_rows
 from cdp.flows.imports.encodings import text_of_file
 from cdp.flows.imports.lines import BoundedLines, RecordTooLong
 from cdp.flows.imports.mapping import FORMATS, Mapping
+from cdp.flows.imports.parquet_rows import ParquetRows
 from cdp.kit.bounded_file import require_regular
 from cdp.kit.errors import Fault
 from cdp.wire.segment_spec import MESSAGE_BYTES_MAX
@@ -41,11 +42,12 @@ def inspect_file(path: Path, mapping: Mapping) -> File:
     is_compressed = suffixes[-1:] == [".gz"]
     named = (suffixes[:-1] if is_compressed else suffixes)[-1:]
     format_ = mapping.format or (FORMATS.get(named[0]) if named else None)
-    if format_ is None:
+    if format_ is None or (format_ == "parquet" and is_compressed):
         raise Fault(
             "unknown_format",
             "The format of the file is unknown",
-            "Set `format: csv` or `format: jsonl` in the mapping, or name the file .csv, .jsonl, .csv.gz or .jsonl.gz.",
+            "Set `format: csv`, `format: jsonl` or `format: parquet` in the mapping, or name the file .csv, .jsonl, .csv.gz, "
+            ".jsonl.gz or .parquet. Parquet is compressed inside, not as a whole.",
         )
     try:
         require_regular(path)
@@ -60,9 +62,14 @@ def inspect_file(path: Path, mapping: Mapping) -> File:
 def rows_of(file: File, mapping: Mapping) -> Iterator[tuple[Iterator[Row], Callable[[], int]]]:
     """The rows of a file, and a function that returns how many bytes of it were read.
 
-    Faults: those of the header before the first row, `other_encoding`, `damaged_file` where a compressed file is truncated,
+    Faults: those of the columns before the first row, `other_encoding`, those of `ParquetRows`, `damaged_file` where a compressed file is truncated,
     `unreadable_file`.
     """
+    if file.format == "parquet":
+        parquet = ParquetRows(file.path, mapping, size=file.size)
+        with closing(parquet.rows()) as all_rows:
+            yield all_rows, parquet.bytes_read
+        return
     with _opened(file.path) as raw:
         rows = _rows(raw, file, mapping)
         try:
