@@ -17,8 +17,11 @@ LEDGER: Final = ("consent.record", "consent.repetition", "consent.validity")
 AUDIT_LOG: Final = ("audit.entry", "audit.fact", "audit.read_subject", "audit.tile", "audit.tree", "audit.checkpoint")
 """The audit log: leaves, what they commit to, and what is signed."""
 
-READ_BY_PARTITION: Final = ("behavior.event",)
+READ_BY_PARTITION: Final = ("behavior.event", "consent.permitted")
 """Partitioned tables of which statements read partitions by name; the others are reached through the table alone."""
+
+ROWS_SECURED: Final = ("consent.permitted",)
+"""Those of them whose partitions have row security, which hides rows that ended from readers; parts see all rows."""
 
 
 class DatabaseRole(StrEnum):

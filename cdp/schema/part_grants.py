@@ -1,11 +1,12 @@
 """SQL that makes the privileges of the roles of the parts exactly those of `cdp.schema.database_roles`."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from psycopg import sql
 
 from cdp.kit.db import Transaction
-from cdp.schema.database_roles import FUNCTIONS, MATRIX, READ_BY_PARTITION, DatabaseRole
+from cdp.schema.database_roles import FUNCTIONS, MATRIX, READ_BY_PARTITION, ROWS_SECURED, DatabaseRole
 
 
 class Granted(NamedTuple):
@@ -74,13 +75,15 @@ def found_privileges(tx: Transaction, role: str) -> Privileges:
 
 
 def grant(tx: Transaction, part: DatabaseRole, role: str) -> int:
-    """Make the privileges of a role those of a part; returns how many objects differed."""
-    return _change(tx, role, found=found_privileges(tx, role), wanted=wanted_privileges(tx, part))
+    """Make the privileges of a role those of a part, and let it see all rows; returns how many objects differed."""
+    differing = _change(tx, role, found=found_privileges(tx, role), wanted=wanted_privileges(tx, part))
+    read = [table for table in ROWS_SECURED if "SELECT" in MATRIX[part].get(table, ())]
+    return differing + _show_rows(tx, role, read)
 
 
 def revoke_all(tx: Transaction, role: str) -> int:
     """Take every privilege in this database from a role; returns on how many objects it had any."""
-    return _change(tx, role, found=found_privileges(tx, role), wanted={})
+    return _change(tx, role, found=found_privileges(tx, role), wanted={}) + _show_rows(tx, role, ())
 
 
 def grant_partition(tx: Transaction, partition: sql.Identifier, parent: str) -> None:
@@ -99,6 +102,47 @@ def grant_partition(tx: Transaction, partition: sql.Identifier, parent: str) -> 
     )
     for (role,) in rows:
         tx.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(partition, sql.Identifier(role)))
+        if parent in ROWS_SECURED:
+            _add_policy(tx, partition, role)
+
+
+def _show_rows(tx: Transaction, role: str, tables: Collection[str]) -> int:
+    """Let a role see all rows of the partitions of these tables, and of no others; returns at how many this was changed.
+
+    A partition with row security that is read by its name shows a role without a policy no row, and no error.
+    """
+    rows = tx.execute(
+        """
+        WITH wanted AS (
+            SELECT p.relid::oid AS oid
+            FROM unnest(%(tables)s::text[]) AS t (name)
+            CROSS JOIN pg_partition_tree(t.name::regclass) AS p
+            WHERE p.level > 0
+        ), found AS (
+            SELECT polrelid AS oid FROM pg_policy
+            WHERE polname = %(role)s AND polroles = ARRAY[to_regrole(quote_ident(%(role)s))::oid]
+        )
+        SELECT n.nspname::text, c.relname::text, found.oid IS NULL
+        FROM wanted FULL JOIN found ON found.oid = wanted.oid
+        JOIN pg_class AS c ON c.oid = coalesce(wanted.oid, found.oid)
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE wanted.oid IS NULL OR found.oid IS NULL
+        ORDER BY 1, 2
+        """,
+        {"tables": list(tables), "role": role},
+    )
+    for schema, name, is_missing in rows:
+        table = sql.Identifier(schema, name)
+        if is_missing:
+            _add_policy(tx, table, role)
+        else:
+            tx.execute(sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(role), table))
+    return len(rows)
+
+
+def _add_policy(tx: Transaction, table: sql.Identifier, role: str) -> None:
+    name = sql.Identifier(role)
+    tx.execute(sql.SQL("CREATE POLICY {} ON {} FOR SELECT TO {} USING (true)").format(name, table, name))
 
 
 def _change(tx: Transaction, role: str, *, found: Privileges, wanted: Privileges) -> int:

@@ -66,6 +66,16 @@ def test_requests_and_pages_run_over_the_part_of_the_role(
     assert browser.get(page).status_code == 500
 
 
+def test_an_auditor_is_told_what_the_owner_of_the_store_would_be(service: RunningService) -> None:
+    """Row security hides the rows of a partition from a role without a policy, and raises no error."""
+    service.add_person("ada@example.com", "ada")
+    segment = {"key": "buyers", "name": "Buyers", "purpose": "analytics", "where": 'did("Order Completed")'}
+    service.post("marketer", "/api/v1/segments", segment, 201)
+    explained = service.post("auditor", "/api/v1/segments/buyers/explain", {"identifier": ADA_IDENTIFIER})["profile"]
+    assert (explained["is_in"], explained["is_permitted"]) == (True, True)
+    assert [answer["is_true"] for answer in explained["conditions"]] == [True]
+
+
 def test_admins_and_public_pages_open_no_part(service: RunningService) -> None:
     assert service.call("admin", "GET", "/api/v1/sources").status_code == 200
     assert service.call("admin", "POST", "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER}).status_code == 404

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,15 +14,25 @@ from psycopg import errors, sql
 from sqlalchemy import make_url
 
 from cdp.access.model import Role
+from cdp.consent.store.projection import prepare_purposes
 from cdp.consent.store.reader_sessions import SessionLimits, end_sessions
 from cdp.flows.operations.part_logins import LoginGap, judge_logins, open_logins, role_name
 from cdp.flows.operations.pools import PART_OF, open_pools
 from cdp.kit.config import PoolSizes
-from cdp.kit.db import Database
+from cdp.kit.db import Database, Transaction
 from cdp.operations.readiness import CheckState
 from cdp.operations.store.backups import create_missing_roles
 from cdp.postgres.server import EmbeddedPostgres
-from cdp.schema.database_roles import AUDIT_LOG, FUNCTIONS, LEDGER, MATRIX, READ_BY_PARTITION, VERBS, DatabaseRole
+from cdp.schema.database_roles import (
+    AUDIT_LOG,
+    FUNCTIONS,
+    LEDGER,
+    MATRIX,
+    READ_BY_PARTITION,
+    ROWS_SECURED,
+    VERBS,
+    DatabaseRole,
+)
 from tests.support.databases import administer, plain_url, temporary_database
 from tests.support.marketer import people_for_readers
 
@@ -125,6 +136,23 @@ def test_more_rights_than_the_matrix_are_taken_away(store: Database, login: Logi
     test_rights_are_those_of_the_matrix(store, login, part)
     with pytest.raises(errors.InsufficientPrivilege):
         login.execute("SELECT token_hash FROM access.token")
+
+
+def test_a_part_sees_all_rows_of_what_it_reads(store: Database, login: Login, part: DatabaseRole) -> None:
+    """Partitions that readers' logins read have row security, which shows a role without a policy nothing, and no error."""
+    names = [name for table in ROWS_SECURED for name in partitions(store, table)]
+    assert len(names) > 3
+    with store.transaction(read_only=True) as tx:
+        expected = {
+            name: tx.execute(sql.SQL("SELECT count(*) FROM {}").format(qualified(name)))[0][0] for name in names
+        }
+    assert sum(expected.values()) > 0
+    for name in names:
+        assert login.execute(sql.SQL("SELECT count(*) FROM {}").format(qualified(name))).fetchone() == (expected[name],)
+
+
+def qualified(name: str) -> sql.Identifier:
+    return sql.Identifier(*name.split("."))
 
 
 def forbidden(store: Database, part: DatabaseRole) -> list[tuple[str, str]]:
@@ -357,8 +385,29 @@ def test_in_a_copy_of_a_database_the_parts_of_the_original_have_no_rights(
         with copy.transaction(read_only=True) as tx:
             query = "SELECT has_schema_privilege(%(role)s, 'consent', 'USAGE')"
             assert [tx.execute(query, {"role": role}) for role in (original, role_of(copy))] == [[(False,)], [(True,)]]
+            assert tx.execute("SELECT 1 FROM pg_policy WHERE polname = %(role)s", {"role": original}) == []
             found = tx.execute("SELECT part, role_name FROM operations.part_role")
             assert dict(found) == {part.value: role_of(copy, part) for part in DatabaseRole}
+
+
+def test_the_projection_of_a_new_purpose_is_read_by_the_parts(owner: Database) -> None:
+    opened = open_logins(owner)
+    with owner.transaction() as tx:
+        prepare_purposes(tx, ["quizzes"], datetime(2026, 1, 1, tzinfo=UTC))
+        before = policies_and_rights(tx)
+    for url in opened.urls.values():
+        with psycopg.connect(plain_url(url)) as login:
+            assert login.execute("SELECT count(*) FROM consent.permitted_quizzes").fetchone() == (0,)
+    open_logins(owner)
+    with owner.transaction() as tx:
+        assert policies_and_rights(tx) == before
+
+
+def policies_and_rights(tx: Transaction) -> list[tuple[Any, ...]]:
+    return tx.execute(
+        "SELECT c.oid::regclass::text, c.relacl::text, array(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1) "
+        "FROM pg_class AS c ORDER BY c.oid"
+    )
 
 
 def test_a_role_that_was_made_for_something_else_is_left_alone(

@@ -13,6 +13,7 @@ from psycopg import sql
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.schema.consent import projection_of
+from cdp.schema.part_grants import grant_partition
 
 MARKETER: Final = "cdp_marketer"
 """The database role of marketers, which reads projections; an administrator grants it to logins."""
@@ -150,17 +151,15 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, *, now: datetime)
         {"purposes": purposes, "bits": list(range(first_bit, first_bit + len(purposes))), "now": now},
     )
     for purpose in purposes:
+        table = sql.Identifier("consent", projection_of(purpose))
         tx.execute(
             sql.SQL("CREATE TABLE {} PARTITION OF consent.permitted FOR VALUES IN ({})").format(
-                sql.Identifier("consent", projection_of(purpose)), sql.Literal(purpose)
+                table, sql.Literal(purpose)
             )
         )
         # A pseudonym in pg_statistic would outlast its row; partitions do not inherit this setting.
-        tx.execute(
-            sql.SQL("ALTER TABLE {} ALTER COLUMN reader_pseudonym SET STATISTICS 0").format(
-                sql.Identifier("consent", projection_of(purpose))
-            )
-        )
+        tx.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN reader_pseudonym SET STATISTICS 0").format(table))
+        grant_partition(tx, table, "consent.permitted")
 
 
 def _empty_projections_except(tx: Transaction, purposes: Collection[str], now: datetime) -> None:
