@@ -10,6 +10,7 @@ from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.policy.check import check
 from cdp.policy.check_controller import unnamed_controller
+from cdp.policy.check_jurisdictions import check_unknown_jurisdiction
 from cdp.policy.check_readers import unrefusable_purposes
 from cdp.policy.check_signals import check_signals, unmapped_purposes
 from cdp.policy.errors import SECOND_KEY, declared_beside, problems_of
@@ -47,7 +48,7 @@ def load_policy(folder: FilePath, *, instead: Mapping[str, FilePath] | None = No
     """
     sources = _read(folder, instead or {})
     policy = _build(sources)
-    problems = [_problem(finding, sources) for finding in check_signals(policy)]
+    problems = [_problem(finding, sources) for finding in (*check_signals(policy), *check_unknown_jurisdiction(policy))]
     if problems:
         raise fault_of(problems)
     return policy

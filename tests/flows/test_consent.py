@@ -157,6 +157,8 @@ class TestRecording:
         with pytest.raises(Fault) as raised:
             acts.record(rights.context, replace(told("grant"), **wrong))
         assert raised.value.code == code
+        if code == "not_refusable":
+            assert raised.value.detail.endswith("Acts change purposes on consent or legitimate interests.")
         assert "ada@" not in raised.value.detail + raised.value.title
         assert rows(rights, "SELECT count(*)::int FROM consent.record") == [(0,)]
 

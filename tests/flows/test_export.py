@@ -22,7 +22,7 @@ from cdp.vault.sign import is_signed
 from tests.support.controllers import RESPONSIBLE, with_controller
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.people import ADA, BOB, WEB
-from tests.support.policies import changed, permit_all
+from tests.support.policies import changed, permit_all, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
@@ -59,6 +59,27 @@ def test_it_is_complete_in_words(rights: RequestPipeline) -> None:
     assert data["sources"] == [{"source": "shop"}]
     assert {each["what"] for each in data["retention"]} >= {"events of class transactions", "traits"}
     assert data["data"]["rights.request"][0]["kind"] == "access"
+
+
+def test_a_trait_is_shown_with_the_purposes_that_may_use_its_category(database: Database, tmp_path: Path) -> None:
+    rights = open_request_pipeline(database, shipped(), tmp_path)
+    answers = consent_context(analytics=True, personalization=True)
+    rights.pipeline.send({**ADA, "traits": {**ADA["traits"], "country": "DE"}, "context": answers})
+    traits = {each["name"]: each["purposes"] for each in rights.export(("user_id", "ada"))["data"]["behavior.trait"]}
+    assert traits["country"] == ["analytics", "personalization"]
+    assert traits["age"] == ["personalization"], "analytics may not use user.demographic"
+
+
+def test_what_a_law_requires_for_longer_is_among_the_periods(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA, ORDER)
+    hold = rights.context.policy.retention.classes["transactions"].hold
+    assert hold is not None
+    (row,) = [each for each in rights.export(("user_id", "ada"))["retention"] if each["reason"] == hold.law]
+    assert row == {
+        "what": "what the law requires of events of class transactions, without your name: " + ", ".join(hold.columns),
+        "keep_for_days": hold.keep_for_days,
+        "reason": hold.law,
+    }
 
 
 def test_every_exportable_column_of_the_dictionary_is_there(rights: RequestPipeline) -> None:

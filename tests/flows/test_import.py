@@ -237,6 +237,7 @@ def test_an_interrupted_import_goes_on_after_its_last_row(pipeline: Pipeline, tm
     with pytest.raises(Fault, match="import_unfinished") as refused:
         import_file(pipeline.context, file, mapping)
     assert "40 rows" in refused.value.detail
+    assert "another process" in refused.value.detail
     done = import_file(pipeline.context, file, mapping, resume=True)
     assert (done.rows, done.resumed_after, done.tally.states) == (100, 40, {"stored": 100})
     assert accounted(pipeline) == {"stored": 100}

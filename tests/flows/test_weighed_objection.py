@@ -145,6 +145,12 @@ def test_direct_marketing_and_consent_are_never_weighed(rights: RequestPipeline,
     assert rights.pipeline.one("SELECT count(*) FROM rights.request") == 0
 
 
+def test_a_purpose_that_the_policy_does_not_declare_is_unknown(rights: RequestPipeline) -> None:
+    with pytest.raises(Fault, match="unknown_purpose"):
+        weigh(rights, "shoes")
+    assert rights.pipeline.one("SELECT count(*) FROM rights.request") == 0
+
+
 def test_interests_override_no_other_request(rights: RequestPipeline) -> None:
     request = rights.ask("erasure", ADA_EMAIL)
     with pytest.raises(Fault, match=f"request_{StepRefusal.NOT_WEIGHED}"):

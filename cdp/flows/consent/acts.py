@@ -190,8 +190,8 @@ def _check(statement: ConsentStatement, *, rule: Purpose) -> None:
         raise Fault(
             "not_refusable",
             "No act can change this purpose",
-            f"`{rule.key}` is based on {rule.legal_basis.value} and can be neither granted nor refused. Only consent can be "
-            "given and withdrawn, and only legitimate interests and direct marketing can be objected to.",
+            f"`{rule.key}` is based on {rule.legal_basis.value} and can be neither granted nor refused. "
+            "Acts change purposes on consent or legitimate interests.",
             status=422,
         )
     if len(statement.notice_version or "") > NOTICE_VERSION_MAX or len(statement.notice_text or "") > _NOTICE_TEXT_MAX:

@@ -328,7 +328,8 @@ def begin_job(
             raise Fault(
                 "import_unfinished",
                 "An import of this file was not finished",
-                f"Processed so far: {counted(latest.rows_done, 'row')}. Continue after them with --resume.",
+                f"Processed so far: {counted(latest.rows_done, 'row')}. If another process imports the file now, wait until it "
+                "has finished; otherwise continue after them with --resume.",
                 status=409,
             )
         if resume:

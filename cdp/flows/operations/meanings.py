@@ -15,8 +15,8 @@ from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 STATES: Final[Mapping[str, str]] = {
     State.STORED: "stored for the purposes that were permitted",
     State.DUPLICATE: "already stored; counted once",
-    State.NOT_PERMITTED: "covered by neither consent nor a contract",
-    State.SUPPRESSED: "the person was erased",
+    State.NOT_PERMITTED: "no purpose that covers it is permitted",
+    State.SUPPRESSED: "about a person who was erased, or about whom nothing more may be stored",
     State.INVALID: "rejected, for the reasons below",
     State.BLOCKED: "only identifiers that identify nobody",
     State.REFUSED: "a row of a link table whose link a rule refused",
@@ -100,7 +100,7 @@ def meaning_of(state: str, reason: str) -> str:
     if found is None and state == State.INVALID:
         found = EXPLANATIONS.get(reason) or FLOW_EXPLANATIONS.get(reason) or ROWS.get(reason)
     if found is None and state == State.SUPPRESSED:
-        found = "It contains an identifier of a person who was erased or whose erasure is in progress."
+        found = "It contains an identifier of a person who was erased, whose erasure is in progress, or who asked not to be stored."
     if found is None and state == State.REFUSED:
         found = LINK_REFUSALS.get(reason)
     return found or reason.replace("_", " ") or STATES.get(state, state)

@@ -143,6 +143,16 @@ def _retention(policy: Policy) -> Rows:
         {"what": f"events of class {rule.key}", "keep_for_days": rule.keep_for_days, "reason": rule.reason}
         for rule in rules.classes.values()
     ]
+    holds: Rows = [
+        {
+            "what": f"what the law requires of events of class {rule.key}, without your name: "
+            + ", ".join(rule.hold.columns),
+            "keep_for_days": rule.hold.keep_for_days,
+            "reason": rule.hold.law,
+        }
+        for rule in rules.classes.values()
+        if rule.hold is not None
+    ]
     kinds = {
         "traits": rules.traits,
         "identifiers": rules.identifiers,
@@ -151,7 +161,7 @@ def _retention(policy: Policy) -> Rows:
         "memberships": rules.memberships,
         "deliveries": rules.deliveries,
     }
-    return classes + [
+    return [*classes, *holds] + [
         {"what": what, "keep_for_days": rule.keep_for_days, "reason": rule.reason} for what, rule in kinds.items()
     ]
 

@@ -91,6 +91,11 @@ class ExportLookups:
         """The purposes that these bits represent."""
         return [purpose for purpose, mask in self.masks.items() if bits & mask]
 
+    def may_use(self, purpose: str, category: str) -> bool:
+        """Whether the policy lets a purpose use data of this category."""
+        rule = self.policy.purposes.get(purpose)
+        return rule is not None and rule.allows(category)
+
 
 def term_numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
     """Every number in these rows that may be the number of a term."""
@@ -214,8 +219,10 @@ def _completed(lookups: ExportLookups, section: Section, row: Row, *, values: di
     if section.table == "behavior.trait":
         plan = lookups.policy.events.traits.get(row["name"])
         category = plan.category if plan else lookups.policy.events.unknown_category
+        usable = [key for key in values["purposes"] if lookups.may_use(key, category)]
         disclosed = withhold({"plain": values.pop("plain"), "value": values.pop("value")}, lambda _: category)
-        return values | {"value": disclosed["plain"] if row["plain"] is not None else disclosed["value"]}
+        value = disclosed["plain"] if row["plain"] is not None else disclosed["value"]
+        return values | {"purposes": usable, "value": value}
     if row.get("identifier_id") in lookups.identifiers and section.table != "identity.identifier":
         values = {"identifier": dict(lookups.identifiers[row["identifier_id"]])} | values
     if "request_id" in row:

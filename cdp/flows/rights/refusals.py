@@ -87,8 +87,8 @@ def _checked(context: Context, purposes: Sequence[str]) -> tuple[str, ...]:
             raise Fault(
                 "not_refusable",
                 "No act can change this purpose",
-                f"`{rule.key}` is based on {rule.legal_basis.value} and can be neither granted nor refused. Only consent can "
-                "be given and withdrawn, and only legitimate interests and direct marketing can be objected to.",
+                f"`{rule.key}` is based on {rule.legal_basis.value} and can be neither granted nor refused. "
+                "Acts change purposes on consent or legitimate interests.",
                 status=422,
             )
     return tuple(dict.fromkeys(purposes))

@@ -25,9 +25,15 @@ from cdp.rights.refusable import jurisdiction_of, weighable_purposes
 
 
 def purposes_to_weigh(policy: Policy, purposes: Sequence[str]) -> tuple[str, ...]:
-    """The purposes of an objection that may be weighed, of those it names or of all. Faults: `never_weighed`, `nothing_to_weigh`."""
+    """The purposes of an objection that may be weighed, of those it names or of all.
+
+    Faults: `unknown_purpose`, `never_weighed`, `nothing_to_weigh`.
+    """
     weighable = weighable_purposes(policy)
     for key in purposes:
+        if key not in policy.purposes:
+            known = ", ".join(policy.purposes)
+            raise Fault("unknown_purpose", "Unknown purpose", f"The policy declares {known}.", status=422)
         if key not in weighable:
             raise Fault(
                 "never_weighed",
