@@ -1,7 +1,7 @@
 """The rows of a Parquet file, read a few at a time; only the columns that the mapping names.
 
 pyarrow is an optional extra and loaded only here. A value that JSON does not have becomes what is closest to it:
-NaN is no value, bytes are text in UTF-8, and nested times are texts.
+NaN becomes an empty value, bytes become text in UTF-8, and nested times become texts.
 """
 
 import math
