@@ -57,7 +57,7 @@ def _part(part: DatabaseRole) -> list[str]:
         f"It may call {_listed(FUNCTIONS[part])}.",
         "",
     ]
-    read = [table for table in READ_BY_PARTITION if table in granted]
+    read = [table for table in READ_BY_PARTITION if "SELECT" in granted.get(table, ())]
     if read:
         lines += [f"It may read the partitions of {_listed(read)} by name.", ""]
     return [*lines, f"It may do nothing with {_listed(absent)}.", ""]

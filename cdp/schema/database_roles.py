@@ -29,16 +29,19 @@ class DatabaseRole(StrEnum):
 
     INGEST = "ingest"
     AUDITOR = "auditor"
+    MARKETING = "marketing"
 
 
 PURPOSES: Final[Mapping[DatabaseRole, str]] = {
     DatabaseRole.INGEST: "receives messages: write keys, batches, opt-outs by signal",
     DatabaseRole.AUDITOR: "serves auditors in the API and the console: it reads, and changes nothing but that it records each read",
+    DatabaseRole.MARKETING: "serves tokens of reader roles, marketers among them: segments, and people by pseudonym; sealed values and the "
+    "pseudonyms of identifiers are hidden from it",
 }
 """What each part is for."""
 
 WITHOUT_PART: Final = (
-    "requests of marketers, privacy staff, admins and sources",
+    "requests of privacy staff, admins and sources",
     "authentication",
     "public pages",
     "the worker",
@@ -67,9 +70,29 @@ _SOURCES: Final = _columns(
 )
 """Tokens and sources without the hashes of their secrets."""
 
+_EVENTS: Final = _columns(
+    "anchor_id",
+    "occurred_at",
+    "event_id",
+    "retention_class",
+    "received_at",
+    "source_id",
+    "name_id",
+    "bits",
+    "plain",
+)
+_TRAITS: Final = _columns(
+    "anchor_id", "name", "occurred_at", "received_at", "event_id", "bits", "plain", "is_rectified"
+)
+_IDENTIFIERS: Final = _columns("identifier_id", "type", "is_shared", "authority", "proved_at")
+"""Events, traits and identifiers without what is sealed, and without the pseudonyms by which identifiers are found."""
+
+LOCK_OF_WRITERS: Final = "UPDATE(single)"
+"""A right to lock the row of `identity.generation` and to change nothing of it: a constraint fixes the value of this column."""
+
 _RECORDED_READS: Final = {
     "audit.entry": "INSERT",
-    "audit.fact": "SELECT INSERT",
+    "audit.fact": " ".join(("INSERT", _columns("entry_id", "salt"))),
     "audit.read_subject": "INSERT",
     "identity.anchor_member": "SELECT",
     "identity.canonical": "SELECT",
@@ -79,7 +102,7 @@ _RECORDED_READS: Final = {
 
 _CONDITIONS: Final = {
     "behavior.bucket": "SELECT",
-    "behavior.event": "SELECT",
+    "behavior.event": _EVENTS,
     "behavior.landmark": "SELECT",
     "behavior.term": "SELECT",
     "consent.permitted": "SELECT",
@@ -94,7 +117,7 @@ _CONDITIONS: Final = {
 
 _VERDICTS: Final = {
     "behavior.stated_age": "SELECT",
-    "behavior.trait": "SELECT",
+    "behavior.trait": _TRAITS,
     "consent.record": "SELECT",
     "consent.repetition": "SELECT",
     "consent.validity": "SELECT",
@@ -102,7 +125,7 @@ _VERDICTS: Final = {
     "identity.anchor_source": "SELECT",
     "identity.canonical": "SELECT",
     "identity.edge": "SELECT",
-    "identity.identifier": "SELECT",
+    "identity.identifier": _IDENTIFIERS,
     "identity.link": "SELECT",
     "identity.profile": "SELECT",
     "sources.source": _SOURCES,
@@ -172,6 +195,7 @@ _AUDITOR: Final = {
     "accounting.property_notice": "SELECT",
     "audit.checkpoint": "SELECT",
     "audit.entry": "SELECT INSERT",
+    "audit.fact": "SELECT INSERT",
     "audit.read_subject": "SELECT INSERT",
     "audit.tree": "SELECT",
     "behavior.severed": "SELECT",
@@ -180,15 +204,36 @@ _AUDITOR: Final = {
     "identity.former_link": "SELECT",
     "identity.former_quarantine": "SELECT",
     "identity.former_sharing": "SELECT",
+    "identity.identifier": "SELECT",
     "operations.applied_policy": "SELECT",
     "rights.hold": "SELECT",
     "rights.request": "SELECT",
     "vault.key_check": "SELECT",
 }
 
+_MARKETING: Final = {
+    **_RECORDED_READS,
+    **_CONDITIONS,
+    **_VERDICTS,
+    "access.lookup": "SELECT INSERT UPDATE",
+    "consent.projection": "SELECT",
+    "consent.refused": "SELECT",
+    "identity.generation": " ".join(("SELECT", LOCK_OF_WRITERS)),
+    "operations.instant_override": "SELECT",
+    "segments.due": "SELECT INSERT UPDATE DELETE",
+    "segments.membership": "SELECT INSERT UPDATE DELETE",
+    "segments.membership_change": "SELECT INSERT",
+    "segments.segment": "SELECT INSERT UPDATE",
+    "segments.segment_version": "SELECT INSERT",
+}
+
 MATRIX: Final[Mapping[DatabaseRole, Mapping[str, frozenset[str]]]] = {
     part: {table: frozenset(verbs.split()) for table, verbs in granted.items()}
-    for part, granted in ((DatabaseRole.INGEST, _INGEST), (DatabaseRole.AUDITOR, _AUDITOR))
+    for part, granted in (
+        (DatabaseRole.INGEST, _INGEST),
+        (DatabaseRole.AUDITOR, _AUDITOR),
+        (DatabaseRole.MARKETING, _MARKETING),
+    )
 }
 """By part and table (`schema.name`), what the role of the part may do; `SELECT(column)` is a right to this column only."""
 
@@ -202,6 +247,10 @@ FUNCTIONS: Final[Mapping[DatabaseRole, tuple[str, ...]]] = {
     ),
     DatabaseRole.AUDITOR: (
         "consent.shortened_end(text,timestamp with time zone,timestamp with time zone,timestamp with time zone)",
+    ),
+    DatabaseRole.MARKETING: (
+        "consent.shortened_end(text,timestamp with time zone,timestamp with time zone,timestamp with time zone)",
+        "identity.database_instant()",
     ),
 }
 """By part, the functions of the store that its role may call, as PostgreSQL writes their signatures."""

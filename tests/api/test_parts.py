@@ -20,6 +20,7 @@ from tests.support.service import RunningService, served
 
 READS: Final = {
     Role.AUDITOR: ("GET", "/api/v1/audit/entries", None, "/console/log", "audit.fact"),
+    Role.MARKETER: ("GET", "/api/v1/segments", None, "/console/segments", "segments.segment"),
 }
 """By role: a request of the API, a page of the console, and a table that both read."""
 

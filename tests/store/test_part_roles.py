@@ -80,14 +80,22 @@ def partitions(store: Database, table: str) -> set[str]:
 def test_no_part_may_change_the_ledger_or_the_log() -> None:
     for part, tables in MATRIX.items():
         for table in (*LEDGER, *AUDIT_LOG):
-            assert tables.get(table, frozenset()) <= {"SELECT", "INSERT"}, (part, table)
+            verbs = {right.partition("(")[0] for right in tables.get(table, frozenset())}
+            assert verbs <= {"SELECT", "INSERT"}, (part, table)
         assert tables.get("vault.subject_key", frozenset()) <= {"SELECT", "INSERT"}, part
-        assert not any({"TRUNCATE", "TRIGGER", "REFERENCES"} & verbs for verbs in tables.values()), part
+        for rights in tables.values():
+            assert not {"TRUNCATE", "TRIGGER", "REFERENCES"} & {right.partition("(")[0] for right in rights}, part
+
+
+def read_by_name(store: Database, part: DatabaseRole) -> set[str]:
+    """The partitions that a part reads by their names."""
+    tables = [table for table in READ_BY_PARTITION if "SELECT" in MATRIX[part].get(table, ())]
+    return {name for table in tables for name in partitions(store, table)}
 
 
 def test_rights_are_those_of_the_matrix(store: Database, login: Login, part: DatabaseRole) -> None:
     """As PostgreSQL answers it to the role itself, whatever gives it the right."""
-    read = {name for table in READ_BY_PARTITION if table in MATRIX[part] for name in partitions(store, table)}
+    read = read_by_name(store, part)
     found, wanted = {}, {}
     for name in relations(store):
         with store.transaction(read_only=True) as tx:
@@ -157,10 +165,13 @@ def qualified(name: str) -> sql.Identifier:
 
 def forbidden(store: Database, part: DatabaseRole) -> list[tuple[str, str]]:
     """A statement for each right that the matrix does not give, on tables and a partition of each kind."""
-    out = []
+    out, read = [], read_by_name(store, part)
     for name in relations(store):
-        granted = {right.partition("(")[0] for right in MATRIX[part].get(name, frozenset())}
-        if any(name in partitions(store, table) for table in READ_BY_PARTITION):
+        rights = MATRIX[part].get(name, frozenset())
+        granted = {right.partition("(")[0] for right in rights}
+        if "SELECT" in granted and "SELECT" not in rights:
+            out.append((name, "SELECT * FROM {} LIMIT 1"))
+        if name in read:
             granted = {"SELECT"}
         for verb, query in (
             ("SELECT", "SELECT 1 FROM {} LIMIT 1"),
@@ -295,6 +306,40 @@ ATTACKS_OF: Final = {
         "UPDATE access.lookup SET lookups = 0",
         "COPY (SELECT token_hash FROM access.token) TO STDOUT",
     ),
+    DatabaseRole.MARKETING: (
+        "INSERT INTO consent.record DEFAULT VALUES",
+        "SELECT sealed FROM identity.identifier",
+        "SELECT pseudonym FROM identity.identifier",
+        "SELECT sealed FROM behavior.event",
+        "SELECT sealed FROM behavior.trait",
+        "COPY identity.identifier TO STDOUT",
+        "SELECT identifier FROM identity.identifier",
+        "SELECT to_jsonb(e) FROM behavior.event AS e",
+        "SELECT body FROM audit.fact",
+        "SELECT * FROM audit.read_subject",
+        "SELECT * FROM rights.request",
+        "SELECT * FROM rights.hold",
+        "SELECT * FROM rights.suppression",
+        "SELECT * FROM consent.deferred_message",
+        "SELECT name FROM access.token",
+        "SELECT write_key_hash FROM sources.source",
+        "DELETE FROM access.lookup",
+        "UPDATE identity.generation SET version = 0",
+        "UPDATE identity.generation SET single = 1, acted_at = now()",
+        "LOCK TABLE identity.generation IN ROW EXCLUSIVE MODE",
+        "INSERT INTO consent.permitted DEFAULT VALUES",
+        "UPDATE consent.permitted SET until = NULL",
+        "DELETE FROM consent.permitted_analytics",
+        "UPDATE consent.projection SET until = NULL",
+        "DELETE FROM consent.refused",
+        "INSERT INTO vault.subject_key DEFAULT VALUES",
+        "SELECT vault.throw_away_keys('{1}')",
+        "SELECT vault.hold_active_epoch()",
+        "INSERT INTO segments.stale DEFAULT VALUES",
+        "DELETE FROM segments.segment",
+        "UPDATE segments.segment_version SET version = version",
+        "DELETE FROM segments.membership_change",
+    ),
 }
 """What a part may not do although another may, or what would serve it most."""
 
@@ -318,6 +363,17 @@ def test_attacks_of_a_part_fail(login: Login, statement: str) -> None:
         login.execute(statement)
     login.execute("ROLLBACK")
     assert login.execute("SELECT session_user, current_user").fetchone() == before
+
+
+def test_a_right_to_lock_the_writers_changes_nothing(store: Database) -> None:
+    with psycopg.connect(plain_url(open_logins(store).urls[DatabaseRole.MARKETING]), autocommit=True) as login:
+        assert login.execute("SELECT count(*) FROM (SELECT FROM identity.generation FOR UPDATE) AS g").fetchone() == (
+            1,
+        )
+        for value in (0, 2):
+            with pytest.raises(errors.CheckViolation):
+                login.execute("UPDATE identity.generation SET single = %s", [value])
+        login.execute("UPDATE identity.generation SET single = single")
 
 
 def test_a_session_leads_nowhere(login: Login) -> None:
