@@ -17,7 +17,7 @@ from cdp.web.app import describe
 from cdp.web.connections.limits import ConnectionLimits
 from cdp.web.connections.protocol import protocol_with
 from cdp.web.connections.table import ConnectionTable
-from cdp.web.ingest.router import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
+from cdp.web.ingest.paths import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
 from tests.support.databases import temporary_database
 from tests.support.policies import shipped
 from tests.support.service import RunningService, serve_application

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from cdp.web.app import describe
-from cdp.web.ingest.router import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
+from cdp.web.ingest.paths import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
 from tests.support.budget import examples
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.service import RunningService

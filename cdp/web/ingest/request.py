@@ -44,6 +44,10 @@ MALFORMED_AUTHORIZATION: Final = RequestRefused(
 WRITE_KEYS_DISAGREE: Final = RequestRefused(
     "write_keys_disagree", "Authorization, X-Write-Key, ?writeKey= and the body name different write keys."
 )
+_PARAMETERS_MAX: Final = 500
+_TOO_MANY_PARAMETERS: Final = RequestRefused(
+    "too_many_parameters", f"A query may have at most {_PARAMETERS_MAX} parameters."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +61,14 @@ class RequestHead:
     content_length: int
 
 
-def read_head(scope: Scope) -> RequestHead | RequestRefused:
-    """Read the headers and the query of a request."""
-    keys: set[str] = set()
+def read_head(
+    scope: Scope, *, path_key: str | None = None, key_parameter: str | None = None
+) -> RequestHead | RequestRefused:
+    """Read the headers and the query of a request; its path or a further parameter may have the write key, too."""
+    keys = {path_key or ""}
     is_gzip = False
     gpc: list[str] = []
     cookies: list[str] = []
-    stated: tuple[tuple[str, str], ...] = ()
     content_length = 0
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -85,15 +90,25 @@ def read_head(scope: Scope) -> RequestHead | RequestRefused:
             cookies.append(value.decode("latin-1"))
         elif name == b"content-length":
             content_length = int(value) if value.isdigit() else 0
-    if scope["query_string"]:
-        query = parse_qs(scope["query_string"].decode("latin-1"), errors="replace", max_num_fields=50)
-        keys.update(query.get("writeKey", ()))
-        stated = tuple((name, value) for name in PARAMETERS & query.keys() for value in query[name])
+    query = _read_query(scope["query_string"])
+    if isinstance(query, RequestRefused):
+        return query
+    keys.update(query.get("writeKey", ()), query.get(key_parameter or "", ()))
+    stated = tuple((name, value) for name in PARAMETERS & query.keys() for value in query[name])
     keys.discard("")
     if len(keys) > 1:
         return WRITE_KEYS_DISAGREE
     signals = RequestSignals("; ".join(cookies), stated) if cookies or stated else NO_REQUEST_SIGNALS
     return RequestHead(keys.pop() if keys else None, is_gzip, has_gpc(gpc), signals, content_length)
+
+
+def _read_query(text: bytes) -> Mapping[str, list[str]] | RequestRefused:
+    if not text:
+        return {}
+    try:
+        return parse_qs(text.decode("latin-1"), errors="replace", max_num_fields=_PARAMETERS_MAX)
+    except ValueError:
+        return _TOO_MANY_PARAMETERS
 
 
 def _basic_name(value: bytes) -> str | None:
@@ -112,6 +127,12 @@ async def send_success(send: Send) -> None:
     """Exactly 200 and `{"success": true}`: what every SDK treats as stored."""
     await send(_SUCCESS_START)
     await send(_SUCCESS_BODY)
+
+
+async def send_nothing(send: Send) -> None:
+    """204, as Google's endpoints answer: what is sent to them expects no body."""
+    await send({"type": "http.response.start", "status": 204, "headers": [_ORIGIN, _NOT_GUESSED]})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def send_preflight(send: Send) -> None:

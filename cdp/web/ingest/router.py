@@ -21,6 +21,15 @@ from cdp.web.connections.attempts import WrongSecrets
 from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.ingest.batcher import Batcher
 from cdp.web.ingest.capacity import Share
+from cdp.web.ingest.paths import (
+    CONFIG_PATH,
+    METRICS_PATH,
+    IngestPath,
+    allowed_methods,
+    ingest_path,
+    is_claimed,
+    settings_key,
+)
 from cdp.web.ingest.request import (
     MALFORMED_AUTHORIZATION,
     WRITE_KEYS_DISAGREE,
@@ -34,25 +43,14 @@ from cdp.web.ingest.request import (
 )
 from cdp.web.ingest.settings import rudderstack_config, segment_settings
 from cdp.web.ingest.write_keys import SourceDirectory
-from cdp.wire.batch import REQUEST_BYTES_DEFAULT, read_batch, read_single
+from cdp.wire.batch import REQUEST_BYTES_DEFAULT
 from cdp.wire.gzip import Body, too_large
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid
 from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.segment_spec import explain
 
-SINGLE_PATHS: Final = {
-    f"/v1/{path}": kind
-    for kind in ("identify", "track", "page", "screen", "group", "alias")
-    for path in (kind, kind[0])
-}
-BATCH_PATHS: Final = frozenset({"/v1/batch", "/v1/b", "/v1/batch/b", "/batch", "/b", "/beacon/v1/batch"})
 INGEST_SCOPE: Final = "ingest"
-METRICS_PATH: Final = "/v1/m"
-CONFIG_PATH: Final = "/sourceConfig"
-_OTHER_PATHS: Final = BATCH_PATHS | {CONFIG_PATH}
-_SETTINGS_START: Final = "/v1/projects/"
-_SETTINGS_END: Final = "/settings"
 _BODY_SECONDS_MAX: Final = 30
 
 _log = logging.getLogger(__name__)
@@ -119,7 +117,7 @@ class IngestEndpoint:
 
     def claims(self, path: str) -> bool:
         """True for the paths of the spec and all of `/v1/`, so that SDKs only get the errors of this endpoint."""
-        return path.startswith("/v1/") or _plain(path) in _OTHER_PATHS
+        return is_claimed(_plain(path))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one HTTP request."""
@@ -149,7 +147,9 @@ class IngestEndpoint:
         if refusal is None:
             return 200
         status, refused = refusal
-        await send_refused(send, status, refused, allow=_allowed(scope["path"]) if status == 405 else None)
+        await send_refused(
+            send, status, refused, allow=allowed_methods(_plain(scope["path"])) if status == 405 else None
+        )
         return status
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, RequestRefused] | None:
@@ -158,20 +158,24 @@ class IngestEndpoint:
         if method == "OPTIONS":
             await send_preflight(send)
             return None
-        kind = SINGLE_PATHS.get(path)
-        if kind is not None or path in BATCH_PATHS:
-            return (405, _NO_METHOD) if method != "POST" else await self._ingest(scope, receive, send, kind=kind)
+        taken = ingest_path(path)
+        if taken is not None:
+            return (
+                (405, _NO_METHOD)
+                if method not in taken.methods
+                else await self._ingest(scope, receive, send, path=taken)
+            )
         if path == METRICS_PATH:
             await send_success(send)
             return None
-        if path != CONFIG_PATH and _settings_key(path) is None:
+        if path != CONFIG_PATH and settings_key(path) is None:
             return (404, _NO_PATH)
         return (405, _NO_METHOD) if method != "GET" else await self._settings(scope, send)
 
     async def _ingest(
-        self, scope: Scope, receive: Receive, send: Send, *, kind: str | None
+        self, scope: Scope, receive: Receive, send: Send, *, path: IngestPath
     ) -> tuple[int, RequestRefused] | None:
-        head = read_head(scope)
+        head = read_head(scope, path_key=path.write_key, key_parameter=path.key_parameter)
         if isinstance(head, RequestRefused):
             return (401 if head is MALFORMED_AUTHORIZATION else 400, head)
         source = None
@@ -191,7 +195,7 @@ class IngestEndpoint:
             body = await self._read_body(receive, Body(bytes_max, is_gzip=head.is_gzip), share)
             if isinstance(body, RequestRefused):
                 return (408 if body is _SLOW else 400, body)
-            return await self._submit(scope, send, head, body=body, kind=kind)
+            return await self._submit(scope, send, head, body=body, path=path)
         finally:
             share.release()
 
@@ -229,9 +233,9 @@ class IngestEndpoint:
         return source
 
     async def _submit(
-        self, scope: Scope, send: Send, head: RequestHead, *, body: bytes, kind: str | None
+        self, scope: Scope, send: Send, head: RequestHead, *, body: bytes, path: IngestPath
     ) -> tuple[int, RequestRefused] | None:
-        envelope = read_batch(body) if kind is None else read_single(body, kind)
+        envelope = path.read(scope, body)
         if isinstance(envelope, RequestRefused):
             return (400, envelope)
         key = head.write_key or envelope.write_key
@@ -246,20 +250,20 @@ class IngestEndpoint:
             return (403, _NO_SCOPE)
         messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc, signals=head.signals)
         outcomes = await self._batcher.submit(messages, len(body), address=client_of(scope))
-        if kind is not None and outcomes[0].state is State.INVALID:
+        if path.is_single and outcomes[0].state is State.INVALID:
             return (400, RequestRefused(outcomes[0].reason, explain(outcomes[0].reason)))
         if any(isinstance(message, Invalid) and message.is_unread for message in messages) or any(
             outcome.reason == InvalidReason.CONSENT_UNPROCESSABLE for outcome in outcomes
         ):
             return (400, _UNREAD)
-        await send_success(send)
+        await path.answer(send)
         return None
 
     async def _settings(self, scope: Scope, send: Send) -> tuple[int, RequestRefused] | None:
         head = read_head(scope)
         if isinstance(head, RequestRefused):
             return (401 if head is MALFORMED_AUTHORIZATION else 400, head)
-        in_path = _settings_key(scope["path"])
+        in_path = settings_key(scope["path"])
         key = in_path or head.write_key
         if key is None:
             return (401, _NO_KEY)
@@ -292,14 +296,3 @@ class IngestRouter:
 
 def _plain(path: str) -> str:
     return path[:-1] if path.endswith("/") and len(path) > 1 else path
-
-
-def _settings_key(path: str) -> str | None:
-    if not (path.startswith(_SETTINGS_START) and path.endswith(_SETTINGS_END)):
-        return None
-    key = path[len(_SETTINGS_START) : -len(_SETTINGS_END)]
-    return key if key and "/" not in key else None
-
-
-def _allowed(path: str) -> str:
-    return "POST, OPTIONS" if _plain(path) in SINGLE_PATHS or _plain(path) in BATCH_PATHS else "GET, OPTIONS"

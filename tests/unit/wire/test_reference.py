@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cdp.accounting.model import NoticeKind
 from cdp.flows.operations.meanings import NOTICES
-from cdp.web.ingest.router import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
+from cdp.web.ingest.paths import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
 from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 
 ROOT = Path(__file__).resolve().parents[3]
