@@ -19,6 +19,7 @@ class RowReason(StrEnum):
     TYPE_UNKNOWN = "type_unknown"
     CONSENT_NOT_MAPPED = "consent_not_mapped"
     MESSAGE_ID_MISSING = "message_id_missing"
+    NOT_SELECTED = "not_selected"
     GROUP_MISSING = "group_missing"
     GROUP_DISAGREES = "group_disagrees"
     GROUP_INCOMPLETE = "group_incomplete"
@@ -37,6 +38,7 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     RowReason.TYPE_UNKNOWN: "not a type of message",
     RowReason.CONSENT_NOT_MAPPED: "an answer listed neither under `grant` nor under `refuse`",
     RowReason.MESSAGE_ID_MISSING: "a column of the message id is empty",
+    RowReason.NOT_SELECTED: "left out by `only`",
     RowReason.GROUP_MISSING: "the column of `group_by` is empty",
     RowReason.GROUP_DISAGREES: "rows of one message name different people, times, types, events or message ids",
     RowReason.GROUP_INCOMPLETE: "next to a row that cannot be read, which may belong to the same message",

@@ -16,6 +16,7 @@ from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_fi
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import NOTED, Imported, Tally, import_file, try_file
 from cdp.flows.imports.messages import Progress as Reached
+from cdp.flows.imports.suggest.propose import suggest_mapping
 from cdp.flows.operations.meanings import STATES, meaning_of
 from cdp.kit.wording import counted
 from cdp.policy.load import load_policy
@@ -26,30 +27,45 @@ from cdp.policy.load import load_policy
 @click.option(
     "--mapping",
     "mapping_file",
-    required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A YAML file that maps columns to fields.",
 )
 @click.option("--source", "source_name", help="A source created with `cdp source create`. Default: one named import.")
 @click.option("--resume", is_flag=True, help="Continue after the last row that an interrupted import stored.")
 @click.option("--dry-run", is_flag=True, help="Only read and map every row; write nothing.")
+@click.option("--suggest", is_flag=True, help="Only print a mapping that fits the columns, for you to read.")
 @command(
+    "cdp import orders.csv --suggest > mapping.yaml",
     "cdp import orders.csv.gz --mapping mapping.yaml --dry-run",
     "cdp import orders.csv.gz --mapping mapping.yaml --source backend",
     "cdp import orders.csv.gz --mapping mapping.yaml --source backend --resume",
 )
 def import_(
-    file: Path, mapping_file: Path, source_name: str | None, *, resume: bool, dry_run: bool, screen: Screen
+    file: Path,
+    mapping_file: Path | None,
+    source_name: str | None,
+    *,
+    resume: bool,
+    dry_run: bool,
+    suggest: bool,
+    screen: Screen,
 ) -> None:
-    """Import CSV or JSON Lines files.
+    """Import CSV, JSON Lines or Parquet files.
 
-    Files may be compressed with gzip. Rows pass the same checks as every message; rows that cannot be read are counted
+    CSV and JSON Lines may be compressed with gzip. Rows pass the same checks as every message; rows that cannot be read are counted
     and listed, the rest are imported. Progress is stored in the transaction of each chunk, so an interrupted import
     continues with --resume, and no row counts twice.
 
     A mapping with `links` imports a link table instead: rows that link two identifiers of one person. It is imported in
     parts, each of which contains whole groups of connected identifiers; a row that was imported before changes nothing.
     """
+    if suggest:
+        _suggest(file, screen)
+        return
+    if mapping_file is None:
+        raise click.UsageError(
+            "Missing option '--mapping'. `cdp import FILE --suggest` prints a mapping to begin with."
+        )
     mapping = load_mapping(mapping_file)
     if mapping.links is not None:
         _import_links(file, mapping, source_name, resume=resume, dry_run=dry_run, screen=screen)
@@ -63,6 +79,13 @@ def import_(
             done = import_file(context, file, mapping, source_name=source_name, resume=resume, watch=watch)
     screen.result(done)
     _print(screen, done)
+
+
+def _suggest(file: Path, screen: Screen) -> None:
+    proposal = suggest_mapping(file, load_policy(settings().policies))
+    screen.result(proposal)
+    if not screen.is_json:
+        click.echo(proposal.mapping, nl=False)
 
 
 def _print(screen: Screen, done: Imported) -> None:

@@ -62,6 +62,12 @@ def text_of(raw: Any) -> str:
     return raw if isinstance(raw, str) else str(raw)
 
 
+def without_text_mark(value: Any) -> Any:
+    """An identifier without the apostrophe by which exports tell spreadsheets that a number is text: `'+4930...`, `'123`."""
+    is_marked = isinstance(value, str) and len(value) > 1 and value[0] == "'" and value[1] in "+0123456789"
+    return value[1:] if is_marked else value
+
+
 def is_too_large(fields: Fields) -> bool:
     """Whether the cells of a row together are longer than a message may be."""
     return sum(len(cell) for cell in fields.values() if isinstance(cell, str)) > MESSAGE_BYTES_MAX

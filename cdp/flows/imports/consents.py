@@ -24,6 +24,9 @@ class RowConsents:
         self._timestamp = mapping.timestamp
         self._values = values
         self._answers = {purpose: _answers_of(rule) for purpose, rule in mapping.consents.items()}
+        self._ignored = {
+            purpose: frozenset(text.casefold() for text in rule.ignore) for purpose, rule in mapping.consents.items()
+        }
 
     def of(self, lines: Lines, now: datetime) -> tuple[tuple[ProposedAct, ...], RowReason | None]:
         """The consents, and why the message is invalid if one is not as declared; the others still count.
@@ -52,6 +55,8 @@ class RowConsents:
         if raw is None:
             return None, None
         answer = text_of(raw).strip().casefold()
+        if answer in self._ignored[purpose]:
+            return None, None
         act = self._answers[purpose].get(answer)
         if act is None:
             raise InvalidRow(RowReason.CONSENT_NOT_MAPPED)

@@ -54,20 +54,26 @@ def _begin(lines: BoundedLines, mapping: Mapping) -> str:
         next(lines, None)
     lines.begin_record()
     first = next(lines, "")
-    note = _NOTE.fullmatch(first)
-    if note is None:
+    noted = separator_note(first)
+    if noted is None:
         lines.put_back(first)
         return mapping.delimiter
-    if "delimiter" in mapping.model_fields_set and note[1] != mapping.delimiter:
+    if "delimiter" in mapping.model_fields_set and noted != mapping.delimiter:
         raise Fault(
             "separator_disagrees",
             "The file and the mapping name different separators",
-            f"Line {mapping.skip_lines + 1} of the file is `sep={note[1]}`, a note for spreadsheets; the mapping has "
+            f"Line {mapping.skip_lines + 1} of the file is `sep={noted}`, a note for spreadsheets; the mapping has "
             f'`delimiter: "{mapping.delimiter}"`. Correct or remove `delimiter`, or leave the line out with '
             f"`skip_lines: {mapping.skip_lines + 1}`.",
         )
     lines.begin_record()
-    return note[1]
+    return noted
+
+
+def separator_note(line: str) -> str | None:
+    """The separator that a line names for spreadsheets, if it is such a note."""
+    note = _NOTE.fullmatch(line)
+    return None if note is None else note[1]
 
 
 def _row(number: int, header: list[str], cells: list[str]) -> Row:

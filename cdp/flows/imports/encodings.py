@@ -35,6 +35,17 @@ def text_of_file(file: IO[bytes], encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, _CODECS[encoding], errors="surrogateescape", newline="")
 
 
+def guess_encoding(sample: bytes) -> str:
+    """The encoding of a file that begins so: UTF-16 or UTF-8 where that is evident, otherwise Windows-1252."""
+    if _is_utf_16(sample[:_SAMPLE]):
+        return UTF_16
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
 def _surrogate(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeDecodeError)
     return "\udc80", error.end

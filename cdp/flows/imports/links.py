@@ -17,7 +17,7 @@ from cdp.flows.context import Context
 from cdp.flows.identity.link_table.rows import ROWS_LISTED_MAX, read_rows
 from cdp.flows.identity.link_table.rows import Row as Pair
 from cdp.flows.identity.link_table.table import PART_ROWS, LinkTableResult, PartResult, import_links
-from cdp.flows.imports.cells import Row, cell_of
+from cdp.flows.imports.cells import Fields, Row, cell_of, without_text_mark
 from cdp.flows.imports.mapping import Mapping
 from cdp.flows.imports.messages import Tally, begin_job, import_elsewhere, source_of
 from cdp.flows.imports.parts import Side
@@ -270,5 +270,9 @@ def _pairs(
             yield row.reason.value
         else:
             fields = row.fields
-            yield (one.type, cell_of(fields, one.column, absent), other.type, cell_of(fields, other.column, absent))
+            yield (one.type, _side(one, fields, absent), other.type, _side(other, fields, absent))
     report()
+
+
+def _side(side: Side, fields: Fields, absent: frozenset[str]) -> Any:
+    return without_text_mark(cell_of(fields, side.column, absent))

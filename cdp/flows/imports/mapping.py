@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, to_json
 
 from cdp.flows.imports.numbers import Decimal, NumberFormat, Thousands
-from cdp.flows.imports.parts import ConsentColumn, FromColumn, FromText, MessageTime, Side, Value, When
+from cdp.flows.imports.parts import ConsentColumn, FromColumn, FromText, MessageTime, Selection, Side, Value, When
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.errors import Fault
@@ -59,6 +59,8 @@ class Mapping(Frozen):
     """The column whose equal values in consecutive rows make these rows one message."""
     products: dict[str, FromColumn] = Field(default_factory=dict)
     """The articles of an order, one object of the property `products` for each row that has a value of them."""
+    only: Selection | None = None
+    """Which rows become messages; by default all."""
     links: tuple[Side, ...] | None = None
     """The two sides of each row of a link table: rows that state only that two identifiers belong to the same person."""
     identifiers: dict[TypeKey, FromColumn] = Field(default_factory=dict)
@@ -124,7 +126,7 @@ class Mapping(Frozen):
         named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values(), *self.products.values()]
         found = {column for part in named if part is not None for column in part.columns}
         found.update(column for consent in self.consents.values() for column in consent.columns)
-        direct = (self.group_by, self.timestamp and self.timestamp.column)
+        direct = (self.group_by, self.only and self.only.column, self.timestamp and self.timestamp.column)
         return frozenset(found | {column for column in direct if column})
 
     @property
@@ -141,9 +143,15 @@ class Mapping(Frozen):
 def load_mapping(path: Path) -> Mapping:
     """Read a mapping file; raises the fault `invalid_mapping` with every problem and its line."""
     try:
-        source = parse(path.name, read_bounded(path))
+        return read_mapping(path.name, read_bounded(path))
     except OSError as error:
         raise Fault("unreadable_mapping", "The mapping cannot be read", f"{path}: {error.strerror}.") from None
+
+
+def read_mapping(name: str, text: bytes) -> Mapping:
+    """Read a mapping from the text of a file of this name; raises `invalid_mapping`."""
+    try:
+        source = parse(name, text)
     except SourceRefused as refused:
         raise _fault([refused.problem]) from None
     problems: list[PolicyProblem] = []
@@ -194,6 +202,8 @@ def _keys(path: Steps) -> list[str]:
         return list(Mapping.model_fields)
     if path[0] in ("timestamp", "links"):
         return list((MessageTime if path[0] == "timestamp" else Side).model_fields)
+    if path[0] == "only":
+        return list(Selection.model_fields)
     if path[0] == "consents":
         return list((ConsentColumn if len(path) <= 3 else When).model_fields)
     return list(Value.model_fields)

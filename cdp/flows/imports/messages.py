@@ -168,12 +168,7 @@ def try_file(
 
 def check_mapping(mapping: Mapping, policy: Policy) -> None:
     """Check a mapping against the policy. Raises `unknown_identifier_type` and `unknown_purpose`."""
-    types = policy.identifiers.types
-    usable = [
-        key
-        for key, rule in types.items()
-        if key in _OWN_TYPES or any(promotion.place == EXTERNAL_IDS for promotion in rule.promote)
-    ]
+    usable = usable_identifiers(policy)
     for key in mapping.identifiers:
         if key not in usable:
             raise Fault(
@@ -182,7 +177,7 @@ def check_mapping(mapping: Mapping, policy: Policy) -> None:
                 f"identifiers.{key}: {choose(key, usable)}",
                 status=422,
             )
-    purposes = [key for key, rule in policy.purposes.items() if not rule.needs_unique_identifier]
+    purposes = usable_purposes(policy)
     for key in mapping.consents:
         if key not in purposes:
             raise Fault(
@@ -191,6 +186,20 @@ def check_mapping(mapping: Mapping, policy: Policy) -> None:
                 f"consents.{key}: {choose(key, purposes)}",
                 status=422,
             )
+
+
+def usable_identifiers(policy: Policy) -> list[str]:
+    """The identifier types that a row can carry."""
+    return [
+        key
+        for key, rule in policy.identifiers.types.items()
+        if key in _OWN_TYPES or any(promotion.place == EXTERNAL_IDS for promotion in rule.promote)
+    ]
+
+
+def usable_purposes(policy: Policy) -> list[str]:
+    """The purposes that a row can grant or refuse."""
+    return [key for key, rule in policy.purposes.items() if not rule.needs_unique_identifier]
 
 
 class _Run:

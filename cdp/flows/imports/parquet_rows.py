@@ -64,6 +64,15 @@ class ParquetRows:
                 yield _row(self._done, batch.schema.names, cells)
 
 
+def column_names(path: Path) -> tuple[str, ...]:
+    """The columns of a file. Faults: `missing_extra`, `damaged_file`."""
+    arrow = _library()
+    try:
+        return tuple(arrow.parquet.read_schema(path).names)
+    except (arrow.ArrowException, OSError) as error:
+        raise _damaged() from error
+
+
 class _Unreadable:
     """A cell that holds bytes that are not text."""
 

@@ -12,6 +12,7 @@ from cdp.policy.frozen import Frozen, TypeKey
 Scalar = str | int | float | bool
 FIELD: Final = re.compile(r"\{([^{}]+)\}")
 """A column in a template."""
+_ANSWERS: Final = ("grant", "refuse", "ignore")
 _ORIGINS: Final = ("column", "value", "template")
 _WITH_A_YEAR: Final = ("%Y", "%y", "%G")
 
@@ -37,6 +38,8 @@ class Value(Frozen):
     """How the text of a cell is read."""
     map: dict[str, Scalar] | None = None
     """Another value for each text; a text that is not listed makes the row invalid, unless `otherwise` is set."""
+    case: Literal["upper", "lower"] | None = None
+    """The letters of a text, such as `upper` for a currency that the file writes as `eur`."""
     otherwise: Scalar | None = None
     """The value of a text that `map` does not list."""
     format: str | None = None
@@ -53,6 +56,8 @@ class Value(Frozen):
             raise ValueError(f"give exactly one of {', '.join(_ORIGINS)}; found {' and '.join(present) or 'none'}")
         if self.otherwise is not None and self.map is None:
             raise ValueError("`otherwise` requires `map`")
+        if self.case is not None and (self.type != "text" or self.map is not None or self.value is not None):
+            raise ValueError("`case` requires a `column` or a `template` with `type: text` and without `map`")
         if self.combine == "sum" and (self.type not in ("number", "integer") or self.column is None):
             raise ValueError("`combine: sum` requires a `column` with `type: number` or `type: integer`")
         if self.type != "instant" and (self.format is not None or self.zone is not None):
@@ -135,10 +140,12 @@ class ConsentColumn(Frozen):
     """The column that holds the answer."""
     value: str | bool | None = None
     """The same answer for every row, for a file that lists only those who consented or only those who refused."""
-    grant: tuple[str, ...] = Field(default=("yes", "true", "1"), min_length=1)
+    grant: tuple[str, ...] = ("yes", "true", "1")
     """Texts that grant consent, in upper or lower case."""
-    refuse: tuple[str, ...] = Field(default=("no", "false", "0"), min_length=1)
-    """Texts that refuse consent; any other text makes the row invalid."""
+    refuse: tuple[str, ...] = ("no", "false", "0")
+    """Texts that refuse consent."""
+    ignore: tuple[str, ...] = ()
+    """Texts that state nothing, like an empty cell; any other text makes the row invalid."""
     at: When | None = None
     """When the answer was given; by default the `timestamp` of the row. The date of an empty cell is unknown."""
     valid_until: When | None = None
@@ -146,9 +153,13 @@ class ConsentColumn(Frozen):
 
     @model_validator(mode="after")
     def _is_unambiguous(self) -> Self:
-        both = {text.casefold() for text in self.grant} & {text.casefold() for text in self.refuse}
-        if both:
-            raise ValueError(f"`{min(both)}` is listed both under `grant` and under `refuse`")
+        listed = [(name, text.casefold()) for name in _ANSWERS for text in getattr(self, name)]
+        for name, text in listed:
+            other = next((other for other, same in listed if same == text and other != name), None)
+            if other is not None:
+                raise ValueError(f"`{text}` is listed both under `{name}` and under `{other}`")
+        if not self.grant and not self.refuse:
+            raise ValueError("`grant` and `refuse` are both empty")
         if (self.column is None) == (self.value is None):
             raise ValueError("give either `column` or `value`")
         answers = {text.casefold() for text in (*self.grant, *self.refuse)}
@@ -166,6 +177,15 @@ class ConsentColumn(Frozen):
         """The columns that it reads."""
         places = (self.column, self.at and self.at.column, self.valid_until and self.valid_until.column)
         return tuple(column for column in places if column)
+
+
+class Selection(Frozen):
+    """Which rows become messages."""
+
+    column: str = Field(min_length=1)
+    """The column that decides."""
+    values: tuple[str, ...] = Field(min_length=1)
+    """Its texts in rows that become messages, in upper or lower case."""
 
 
 class Side(Frozen):

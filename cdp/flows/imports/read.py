@@ -70,7 +70,7 @@ def rows_of(file: File, mapping: Mapping) -> Iterator[tuple[Iterator[Row], Calla
         with closing(parquet.rows()) as all_rows:
             yield all_rows, parquet.bytes_read
         return
-    with _opened(file.path) as raw:
+    with opened(file.path) as raw:
         rows = _rows(raw, file, mapping)
         try:
             yield _undamaged(rows, file.path), raw.tell
@@ -88,7 +88,8 @@ def _rows(raw: IO[bytes], file: File, mapping: Mapping) -> Generator[Row, None, 
         text.detach()
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes]:
+    """The bytes of a file. Faults: `unreadable_file`."""
     try:
         return path.open("rb")
     except OSError as error:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cdp.accounting.row_reasons import RowReason
-from cdp.flows.imports.cells import Fields, InvalidRow, Row, is_unicode, text_of
+from cdp.flows.imports.cells import Fields, InvalidRow, Row, is_unicode, text_of, without_text_mark
 from cdp.flows.imports.consents import RowConsents
 from cdp.flows.imports.mapping import Mapping
 from cdp.flows.imports.values import Lines, Values
@@ -41,6 +41,7 @@ class _Rows:
         self._prefix = prefix
         self._values = Values(mapping)
         self._consents = RowConsents(mapping, self._values)
+        self._selected = frozenset(text.casefold() for text in mapping.only.values) if mapping.only else frozenset()
         self._same = _columns_of_one_message(mapping)
 
     def read(self, row: Row, now: datetime) -> Message | Invalid:
@@ -71,6 +72,8 @@ class _Rows:
         mapping, values = self._mapping, self._values
         if row.more and values.differs(self._same, lines):
             raise InvalidRow(RowReason.GROUP_DISAGREES)
+        if mapping.only is not None and not self._is_selected(lines):
+            raise InvalidRow(RowReason.NOT_SELECTED)
         kind = values.of(mapping.type, lines)
         if not isinstance(kind, str):
             raise InvalidRow(RowReason.TYPE_UNKNOWN)
@@ -89,6 +92,11 @@ class _Rows:
             raise InvalidRow(RowReason.INSTANT_MISSING)
         self._add_content(body, kind, lines)
         return body
+
+    def _is_selected(self, lines: Lines) -> bool:
+        assert self._mapping.only is not None
+        cell = self._values.cell(self._mapping.only.column, lines)
+        return cell is not None and text_of(cell).strip().casefold() in self._selected
 
     @property
     def _needs_instant(self) -> bool:
@@ -140,6 +148,7 @@ def _add_identifier(body: dict[str, Any], type_: str, value: Any) -> None:
     own = _OWN_KEYS.get(type_)
     if value is None:
         return
+    value = without_text_mark(value)
     if own is not None:
         body[own] = value
     else:

@@ -99,7 +99,8 @@ class Values:
     def _typed(self, rule: Value, raw: Any) -> Any:
         match rule.type:
             case "text":
-                return text_of(raw).strip()
+                text = text_of(raw).strip()
+                return text if rule.case is None else text.upper() if rule.case == "upper" else text.lower()
             case "number" | "integer":
                 return self._number(raw, is_whole=rule.type == "integer")
             case "boolean":

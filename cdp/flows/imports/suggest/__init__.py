@@ -1,0 +1,1 @@
+"""Proposals of a mapping, from the header and a sample of a file."""
