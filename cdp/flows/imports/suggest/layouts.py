@@ -81,8 +81,8 @@ _SHOPIFY_LIST: Final = Layout(
     },
     (
         _ID_NOTE,
-        "Accepts Email Marketing has no date: a yes lifts no refusal, and counts from the import on.",
-        "A no is someone who unsubscribed or never subscribed; the file does not tell which, so that it is a refusal.",
+        "Accepts Email Marketing has no date: a consent lifts no refusal, and counts from the import on.",
+        "The answer `no` means unsubscribed or never subscribed; the file does not tell which, so that it is a refusal.",
     ),
 )
 _WOOCOMMERCE_NOTES: Final = (
@@ -181,8 +181,8 @@ _MAILCHIMP_SUBSCRIBED: Final = Layout(
         "consents": {"email_marketing": {"value": "yes", "at": {"column": ("OPTIN_TIME",)}}},
     },
     (
-        "Every row is a yes: use this mapping for the file of subscribed contacts only.",
-        "at: OPTIN_TIME is empty for contacts that were imported into Mailchimp: the date of their yes is unknown.",
+        "Every row is a consent: use this mapping for the file of subscribed contacts only.",
+        "at: OPTIN_TIME is empty for contacts that were imported into Mailchimp: the date of their consent is unknown.",
     ),
 )
 _MAILCHIMP_UNSUBSCRIBED: Final = Layout(
@@ -193,7 +193,7 @@ _MAILCHIMP_UNSUBSCRIBED: Final = Layout(
         "identifiers": {"email": ("Email Address",), "phone": _MAILCHIMP_PHONE},
         "consents": {"email_marketing": {"value": "no", "at": {"column": ("UNSUB_TIME",)}}},
     },
-    ("Every row is a no: use this mapping for the file of unsubscribed contacts only.",),
+    ("Every row is a refusal: use this mapping for the file of unsubscribed contacts only.",),
 )
 _MAILCHIMP_CLEANED: Final = Layout(
     "Mailchimp, cleaned contacts of an audience",
