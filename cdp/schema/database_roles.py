@@ -218,7 +218,7 @@ _MARKETING: Final = {
     "access.lookup": "SELECT INSERT UPDATE",
     "consent.projection": "SELECT",
     "consent.refused": "SELECT",
-    "identity.generation": " ".join(("SELECT", LOCK_OF_WRITERS)),
+    "identity.generation": "SELECT " + LOCK_OF_WRITERS,
     "operations.instant_override": "SELECT",
     "segments.due": "SELECT INSERT UPDATE DELETE",
     "segments.membership": "SELECT INSERT UPDATE DELETE",

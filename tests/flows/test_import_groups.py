@@ -149,3 +149,26 @@ def test_a_refusal_counts_from_its_own_time(pipeline: Pipeline, tmp_path: Path) 
     assert not verdict(pipeline, "a@example.com").allowed
     import_list(pipeline, tmp_path, "a@example.com,yes,,")
     assert not verdict(pipeline, "a@example.com").allowed
+
+
+ANSWERS = """
+event: Order Completed
+group_by: Name
+timestamp: {column: Created at}
+identifiers: {email: Email, user_id: Customer}
+consents: {email_marketing: {column: letters}}
+"""
+
+
+@pytest.mark.parametrize("count", [3, 60, 501], ids=["disagrees", "more people than a message names", "too large"])
+def test_a_refusal_counts_for_the_person_of_its_row_where_rows_name_several(
+    pipeline: Pipeline, tmp_path: Path, count: int
+) -> None:
+    """A column that is not the number of an order makes one message of rows of many people."""
+    lines = ["Name,Customer,Email,Created at,letters", "GB,,a1@example.com,2026-05-01,yes", "GB,,,2026-05-01,no"]
+    lines += [f"GB,,a{n}@example.com,2026-05-01,no" for n in range(2, count)]
+    file, mapping = load(tmp_path, ANSWERS, lines)
+    done = import_file(pipeline.context, file, mapping)
+    assert done.tally.states == {"invalid": count}
+    refused = pipeline.one("SELECT count(DISTINCT identifier_id) FROM consent.record WHERE act = 'refuse'")
+    assert refused == count - 1, "the row without a person belongs to the one before it"

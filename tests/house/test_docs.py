@@ -25,6 +25,8 @@ WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").starts
 IDS = [str(page.relative_to(ROOT)) for page in WRITTEN]
 
 _COMMAND = re.compile(r"^ *(\$ )?(cdp [a-z].*)$")
+_NAMED = re.compile(r"`(cdp [a-z][^`]*)`")
+_PLACEHOLDER = re.compile(r"[{}]|\.\.\.")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CITED = re.compile(r"\bdocs/[\w/-]+\.md\b(?:,\s+\"([^\"]+)\")?")
 _UNPLACED = re.compile(r"(?<![\w./-])(?:house|ingest|identity|consent|rights|segments|behavior|audit|vocabulary)\.md\b")
@@ -62,7 +64,7 @@ def broken_citations(text: str) -> list[str]:
     return broken
 
 
-def check_command(line: str) -> None:
+def check_command(line: str, *, is_whole: bool = True) -> None:
     """Every word up to the first argument is a command, and every option is one of its options."""
     words = shlex.split(line, comments=True)[1:]
     words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", "&&", ";")), len(words))]
@@ -73,7 +75,8 @@ def check_command(line: str) -> None:
         assert found is not None, f"there is no command `{words[0]}` in: {line}"
         command, words = found, words[1:]
         context = click.Context(command, parent=context)
-    assert not isinstance(command, click.Group) or not words or words == ["--help"], f"not a whole command: {line}"
+    is_group = isinstance(command, click.Group) and is_whole
+    assert not is_group or not words or words == ["--help"], f"not a whole command: {line}"
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for word in words:
         if word.startswith("--"):
@@ -84,6 +87,25 @@ def check_command(line: str) -> None:
 def test_every_command_in_a_page_exists(page: Path) -> None:
     for line in commands(page.read_text(encoding="utf-8")):
         check_command(line)
+
+
+def sentences_with_commands() -> Iterator[tuple[str, str]]:
+    """Each command that a page, a message or a help text names within a sentence, with its file."""
+    sources = [*(ROOT / "cdp").rglob("*.py"), *(ROOT / "cdp").rglob("*.html")]
+    for file in [*WRITTEN, *sources]:
+        for found in _NAMED.finditer(file.read_text(encoding="utf-8")):
+            if not _PLACEHOLDER.search(found.group(1)):
+                yield str(file.relative_to(ROOT)), " ".join(found.group(1).split())
+
+
+def test_every_command_in_a_sentence_exists() -> None:
+    missing = []
+    for file, line in sentences_with_commands():
+        try:
+            check_command(line, is_whole=False)
+        except AssertionError as error:
+            missing.append(f"{file}: {error}")
+    assert not missing
 
 
 def test_the_front_page_shows_commands() -> None:

@@ -2,6 +2,9 @@
 
 A row that cannot be read, or has no value in the column, may belong to the group before it or after it: both are then
 incomplete, and an order with too few articles is not stored.
+
+The rows of a group that name several people are invalid one by one, so that what each refuses is recorded for its own
+person; a row that names nobody belongs to the person of the row before it.
 """
 
 from collections.abc import Iterator
@@ -9,8 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from cdp.accounting.row_reasons import RowReason
-from cdp.flows.imports.cells import Row, cell_of, text_of
+from cdp.flows.imports.cells import Fields, Row, cell_of, text_of
 from cdp.flows.imports.mapping import Mapping
+from cdp.flows.imports.values import Values
 from cdp.wire.segment_spec import MESSAGE_BYTES_MAX
 
 GROUP_ROWS_MAX: Final = 500
@@ -27,6 +31,9 @@ class _Groups:
         self._column = mapping.group_by or ""
         self._columns = mapping.columns | {column.partition(".")[0] for column in mapping.columns}
         self._absent = frozenset(mapping.absent)
+        self._values = Values(mapping)
+        self._naming = tuple(column for rule in mapping.identifiers.values() for column in rule.columns)
+        self._person: Fields = {}
         self._rows: list[Row] = []
         self._key: str | None = None
         self._size = 0
@@ -45,7 +52,7 @@ class _Groups:
                 continue
             if key != self._key:
                 yield from self._ended()
-                self._key = key
+                self._key, self._person = key, {}
             self._size += self._size_of(row)
             self._rows.append(row)
             if self._size > MESSAGE_BYTES_MAX or len(self._rows) > GROUP_ROWS_MAX:
@@ -69,8 +76,27 @@ class _Groups:
             reason = RowReason.GROUP_TOO_LARGE
         if reason is None and self._is_incomplete:
             reason = RowReason.GROUP_INCOMPLETE
-        yield Row(first.number, first.fields, reason, tuple(more))
+        if self._values.differs(self._naming, (self._person, *(row.fields for row in self._rows))):
+            yield from self._each(reason or RowReason.GROUP_DISAGREES)
+        else:
+            yield Row(first.number, self._with_person(first.fields), reason, tuple(more))
         self._rows, self._size = [], 0
+
+    def _each(self, reason: RowReason) -> Iterator[Row]:
+        """The rows one by one, each invalid and with its person."""
+        for row in self._rows:
+            if not self._person:
+                self._with_person(row.fields)
+        for row in self._rows:
+            yield Row(row.number, self._with_person(row.fields), row.reason or reason)
+
+    def _with_person(self, fields: Fields) -> Fields:
+        """A row with the person of the row before it, if it names nobody itself."""
+        named = {column: cell_of(fields, column, self._absent) for column in self._naming}
+        if any(cell is not None for cell in named.values()):
+            self._person = named
+            return fields
+        return {**fields, **self._person}
 
     def _key_of(self, row: Row) -> str | None:
         cell = cell_of(row.fields, self._column, self._absent)

@@ -86,12 +86,22 @@ def test_the_same_order_has_the_same_id_wherever_its_rows_are(tmp_path: Path) ->
     assert ids[0] == ids[2] != ids[1]
 
 
-@pytest.mark.parametrize(
-    "other", ["1,b@example.com,,,PLATE,2,,", "1,,2026-05-03,,PLATE,2,,"], ids=["another person", "another time"]
-)
-def test_rows_of_one_order_about_different_people_or_times_are_refused(tmp_path: Path, other: str) -> None:
-    rows = ("1,a@example.com,2026-05-01,90,CUP,1,,", other)
+def test_rows_of_one_order_about_different_times_are_refused(tmp_path: Path) -> None:
+    rows = ("1,a@example.com,2026-05-01,90,CUP,1,,", "1,,2026-05-03,,PLATE,2,,")
     assert outcomes(tmp_path, *rows) == [([1, 2], RowReason.GROUP_DISAGREES)]
+
+
+def test_rows_of_one_order_about_different_people_are_refused_each_with_its_person(tmp_path: Path) -> None:
+    rows = (
+        "1,,2026-05-01,90,CUP,1,,no",
+        "1,a@example.com,,,CUP,1,,",
+        "1,,,,CUP,1,,no",
+        "1,b@example.com,,,PLATE,2,,no",
+    )
+    assert outcomes(tmp_path, *rows) == [([number], RowReason.GROUP_DISAGREES) for number in (1, 2, 3, 4)]
+    signals = [found.consents for _, found in messages_of(tmp_path, *rows) if isinstance(found, Invalid)]
+    named = [[entry["id"] for entry in sent.body["context"]["externalIds"]] for sent in signals if sent is not None]
+    assert named == [["a@example.com"], ["a@example.com"], ["b@example.com"]]
 
 
 def test_an_order_beside_a_row_that_cannot_be_read_is_not_stored_with_too_few_articles(tmp_path: Path) -> None:
