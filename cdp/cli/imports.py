@@ -14,9 +14,12 @@ from cdp.cli.command import command, open_context, settings
 from cdp.cli.screen import Screen
 from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
 from cdp.flows.imports.mapping import Mapping, load_mapping
-from cdp.flows.imports.messages import NOTED, Imported, Tally, import_file, try_file
+from cdp.flows.imports.messages import NOTED, Imported, Tally, import_file
 from cdp.flows.imports.messages import Progress as Reached
+from cdp.flows.imports.row_notices import EXPLANATIONS as OF_CELLS
+from cdp.flows.imports.row_notices import first_lines
 from cdp.flows.imports.suggest.propose import suggest_mapping
+from cdp.flows.imports.trial import try_file
 from cdp.flows.operations.meanings import STATES, meaning_of
 from cdp.kit.wording import counted
 from cdp.policy.load import load_policy
@@ -102,6 +105,25 @@ def _print(screen: Screen, done: Imported) -> None:
         )
     _print_invalid(screen, done.tally)
     _print_noted(screen, done.tally)
+    _print_notices(screen, done)
+
+
+def _print_notices(screen: Screen, done: Imported) -> None:
+    if done.notices:
+        screen.line()
+        screen.table(
+            ["rows", "refused, or read in an odd way", "column", "cell", "lines"],
+            [
+                (
+                    notice["rows"],
+                    OF_CELLS.get(notice["kind"]) or EXPLANATIONS.get(notice["kind"], notice["kind"]),
+                    notice["place"],
+                    notice["shape"],
+                    first_lines(notice["lines"], notice["rows"]),
+                )
+                for notice in done.notices
+            ],
+        )
 
 
 def _import_links(

@@ -13,8 +13,9 @@ import pytest
 from cdp.flows.consent.lookup import look_up
 from cdp.flows.imports.links import import_link_file
 from cdp.flows.imports.mapping import load_mapping
-from cdp.flows.imports.messages import import_file, try_file
+from cdp.flows.imports.messages import import_file
 from cdp.flows.imports.suggest.propose import suggest_mapping
+from cdp.flows.imports.trial import try_file
 from cdp.kit.db import Database
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import ROOT, shipped

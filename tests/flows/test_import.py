@@ -14,7 +14,8 @@ from cdp.accounting.model import Outcome
 from cdp.flows.consent.lookup import Consents, look_up
 from cdp.flows.imports import messages as imports
 from cdp.flows.imports.mapping import load_mapping
-from cdp.flows.imports.messages import Progress, Tally, import_file, try_file
+from cdp.flows.imports.messages import Progress, Tally, import_file
+from cdp.flows.imports.trial import try_file
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.sources import create_source, disable_source, list_sources, replace_write_key
 from cdp.kit.db import Database, Transaction

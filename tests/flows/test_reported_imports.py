@@ -9,7 +9,8 @@ import pytest
 from cdp.flows.consent.lookup import look_up
 from cdp.flows.imports.links import ImportedLinks, import_link_file
 from cdp.flows.imports.mapping import load_mapping
-from cdp.flows.imports.messages import Imported, import_file, try_file
+from cdp.flows.imports.messages import Imported, import_file
+from cdp.flows.imports.trial import try_file
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from tests.support.pipeline import Pipeline, open_pipeline

@@ -13,24 +13,26 @@ Fields = Mapping[str, Any]
 
 
 class InvalidRow(Exception):
-    """A row that cannot be converted to a message, for the given `reason`."""
+    """A row that cannot be converted to a message, for the given `reason`; `column` is that of the cell, if it is one."""
 
-    def __init__(self, reason: RowReason) -> None:
+    def __init__(self, reason: RowReason, column: str | None = None) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a file: its number from 1, without the header; its cells, or the reason why they are missing.
 
-    `more` are the further rows of the same message, where the mapping groups rows.
+    `line` is the line of the file on which it begins; in Parquet, its number. `more` are the further rows of the same message, where the mapping groups rows.
     """
 
     number: int
     fields: Fields
     reason: RowReason | None = None
     more: "tuple[Row, ...]" = ()
+    line: int = 0
 
     @property
     def numbers(self) -> Iterator[int]:

@@ -28,7 +28,7 @@ class RowConsents:
             purpose: frozenset(text.casefold() for text in rule.ignore) for purpose, rule in mapping.consents.items()
         }
 
-    def of(self, lines: Lines, now: datetime) -> tuple[tuple[ProposedAct, ...], RowReason | None]:
+    def of(self, lines: Lines, now: datetime) -> tuple[tuple[ProposedAct, ...], InvalidRow | None]:
         """The consents, and why the message is invalid if one is not as declared; the others still count.
 
         Where rows of one message differ about a purpose, the refusal counts. A refusal counts also where its time cannot
@@ -39,18 +39,18 @@ class RowConsents:
         for purpose, rule in self._rules.items():
             for line in lines if rule.column is not None else lines[:1]:
                 try:
-                    act, reason = self._act(purpose, rule, (line,), lines=lines, now=now)
-                except InvalidRow as invalid:
-                    wrong = invalid.reason
+                    act, invalid = self._act(purpose, rule, (line,), lines=lines, now=now)
+                except InvalidRow as error:
+                    wrong = error
                     continue
-                wrong = reason or wrong
+                wrong = invalid or wrong
                 if act is not None and (purpose not in acts or act.act.is_refusal):
                     acts[purpose] = act
         return tuple(acts.values()), wrong
 
     def _act(
         self, purpose: str, rule: ConsentColumn, line: Lines, *, lines: Lines, now: datetime
-    ) -> tuple[ProposedAct | None, RowReason | None]:
+    ) -> tuple[ProposedAct | None, InvalidRow | None]:
         raw = self._values.cell(rule.column, line) if rule.column is not None else rule.answer
         if raw is None:
             return None, None
@@ -59,12 +59,12 @@ class RowConsents:
             return None, None
         act = self._answers[purpose].get(answer)
         if act is None:
-            raise InvalidRow(RowReason.CONSENT_NOT_MAPPED)
+            raise InvalidRow(RowReason.CONSENT_NOT_MAPPED, rule.column)
         origin = "import.column" if rule.column is not None else "import.value"
         proposed = ProposedAct(purpose, act, Authority.IMPORTED, None, SIGNAL, hash_of([purpose, answer]), origin)
         if rule.at is None and rule.valid_until is None:
             return self._dated_by_row(proposed, lines), None
-        reason = None
+        wrong = None
         at = until = None
         try:
             at = self._instant(rule.at, line, lines)
@@ -72,12 +72,12 @@ class RowConsents:
         except InvalidRow as invalid:
             if act is Act.GRANT:
                 raise
-            reason = invalid.reason
+            wrong = invalid
         if rule.at is None:
             proposed = self._dated_by_row(proposed, lines)
         else:
             proposed = replace(proposed, stated_at=at or now, is_undated=act is Act.GRANT and at is None)
-        return replace(proposed, ends_at=until if act is Act.GRANT else None), reason
+        return replace(proposed, ends_at=until if act is Act.GRANT else None), wrong
 
     def _instant(self, when: When | None, line: Lines, lines: Lines) -> datetime | None:
         if when is None:

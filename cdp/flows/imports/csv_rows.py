@@ -32,11 +32,12 @@ def csv_rows(lines: BoundedLines, mapping: Mapping) -> Iterator[Row]:
     number = 0
     while True:
         lines.begin_record()
+        line = lines.count + 1
         try:
             cells = next(reader, None)
         except RecordTooLong:
             number += 1
-            yield Row(number, {}, RowReason.ROW_TOO_LARGE)
+            yield Row(number, {}, RowReason.ROW_TOO_LARGE, line=line)
             continue
         except csv.Error:
             cells = [""] * (len(header) + 1)
@@ -44,7 +45,7 @@ def csv_rows(lines: BoundedLines, mapping: Mapping) -> Iterator[Row]:
             return
         if cells:
             number += 1
-            yield _row(number, header, cells)
+            yield _row(number, header, cells, line=line)
 
 
 def _begin(lines: BoundedLines, mapping: Mapping) -> str:
@@ -76,13 +77,13 @@ def separator_note(line: str) -> str | None:
     return None if note is None else note[1]
 
 
-def _row(number: int, header: list[str], cells: list[str]) -> Row:
+def _row(number: int, header: list[str], cells: list[str], *, line: int) -> Row:
     if len(cells) != len(header):
-        return Row(number, {}, RowReason.ROW_MALFORMED)
+        return Row(number, {}, RowReason.ROW_MALFORMED, line=line)
     fields = dict(zip(header, cells, strict=True))
     if is_too_large(fields):
-        return Row(number, {}, RowReason.ROW_TOO_LARGE)
-    return Row(number, fields, None if is_unicode("".join(cells)) else RowReason.TEXT_NOT_UNICODE)
+        return Row(number, {}, RowReason.ROW_TOO_LARGE, line=line)
+    return Row(number, fields, None if is_unicode("".join(cells)) else RowReason.TEXT_NOT_UNICODE, line=line)
 
 
 def check_columns(header: list[str], mapping: Mapping) -> None:

@@ -79,7 +79,7 @@ class _Groups:
         if self._values.differs(self._naming, (self._person, *(row.fields for row in self._rows))):
             yield from self._each(reason or RowReason.GROUP_DISAGREES)
         else:
-            yield Row(first.number, self._with_person(first.fields), reason, tuple(more))
+            yield Row(first.number, self._with_person(first.fields), reason, tuple(more), first.line)
         self._rows, self._size = [], 0
 
     def _each(self, reason: RowReason) -> Iterator[Row]:
@@ -88,7 +88,7 @@ class _Groups:
             if not self._person:
                 self._with_person(row.fields)
         for row in self._rows:
-            yield Row(row.number, self._with_person(row.fields), row.reason or reason)
+            yield Row(row.number, self._with_person(row.fields), row.reason or reason, line=row.line)
 
     def _with_person(self, fields: Fields) -> Fields:
         """A row with the person of the row before it, if it names nobody itself."""

@@ -20,10 +20,13 @@ class BoundedLines:
         self._record_max = record_max
         self._left = record_max
         self._put_back: str | None = None
+        self.count = 0
+        """Lines that were read so far."""
 
     def put_back(self, line: str) -> None:
         """Return a line that was read: it is the next one again."""
         self._put_back = line or None
+        self.count -= bool(line)
 
     def begin_record(self) -> None:
         """A record begins: the limit holds for its lines together."""
@@ -35,10 +38,12 @@ class BoundedLines:
     def __next__(self) -> str:
         if self._put_back is not None:
             line, self._put_back = self._put_back, None
+            self.count += 1
             return line
         line = self._text.readline(self._left + 1)
         if not line:
             raise StopIteration
+        self.count += 1
         if len(line) > self._left:
             while line and not line.endswith(("\n", "\r")):
                 line = self._text.readline(_SKIPPED_AT_ONCE)

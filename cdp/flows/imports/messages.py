@@ -8,12 +8,11 @@ Two processes that import the same file cannot both advance the job; the chunk o
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from cdp.accounting.model import Outcome, State
+from cdp.accounting.model import Outcome
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.imports.cells import Row
@@ -32,10 +31,8 @@ from cdp.kit.wording import counted
 from cdp.operations.store import import_jobs as import_job_store
 from cdp.operations.store.import_jobs import ImportJob
 from cdp.policy.identifiers import EXTERNAL_IDS
-from cdp.policy.jurisdictions import UNKNOWN
 from cdp.policy.model import Policy
 from cdp.policy.problems import choose
-from cdp.schema.ids import SourceId
 from cdp.sources.model import IMPORT_SOURCE, Source, SourceKind
 from cdp.sources.store import sources as source_store
 from cdp.wire.message import Invalid, Message
@@ -109,6 +106,8 @@ class Imported:
     resumed_after: int
     tally: Tally
     is_dry_run: bool = False
+    notices: list[dict[str, Any]] = field(default_factory=list)
+    """In a dry run, what is refused or read in an odd way: see `RowNotices`."""
 
 
 Watch = Callable[[Progress], None]
@@ -135,35 +134,10 @@ def import_file(
     job = begin_job(context, source, file.digest, mapping_digest=mapping.digest, resume=resume)
     run = _Run(context, file, job, reader=row_reader(mapping, source, file.digest), source=source)
     with rows_of(file, mapping) as (rows, bytes_read):
-        for chunk in _chunks(_after(grouped(rows, mapping), job.rows_done), chunk_rows):
+        for chunk in chunks(_after(grouped(rows, mapping), job.rows_done), chunk_rows):
             run.process(chunk, bytes_read())
             watch(Progress(run.job.rows_done, bytes_read(), file.size))
     return run.finish(resumed_after=job.rows_done)
-
-
-def try_file(
-    policy: Policy, path: Path, mapping: Mapping, *, now: datetime, watch: Watch = lambda _progress: None
-) -> Imported:
-    """The outcome of each row as far as it can be determined without the store; nothing is written.
-
-    A row that is a valid message counts as stored; whether a purpose permits it depends on the store.
-    """
-    check_mapping(mapping, policy)
-    file = inspect_file(path, mapping)
-    source = Source(SourceId(0), IMPORT_SOURCE, SourceKind.SERVER, frozenset(), UNKNOWN, 0)
-    reader = row_reader(mapping, source, file.digest)
-    tally, done = Tally(), 0
-    with rows_of(file, mapping) as (rows, bytes_read):
-        for chunk in _chunks(grouped(rows, mapping), CHUNK_ROWS):
-            read = [reader(row, now) for row in chunk]
-            outcomes = [
-                Outcome(State.INVALID, message.reason) if isinstance(message, Invalid) else Outcome(State.STORED)
-                for message in read
-            ]
-            tally = tally.plus(chunk, outcomes, read)
-            done += _count(chunk)
-            watch(Progress(done, bytes_read(), file.size))
-    return Imported(None, IMPORT_SOURCE, done, 0, tally, is_dry_run=True)
 
 
 def check_mapping(mapping: Mapping, policy: Policy) -> None:
@@ -249,7 +223,7 @@ class _Run:
         def note(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
             nonlocal advanced
             tally = _tally_of(self.job).plus(chunk, outcomes, messages).document()
-            done = self.job.rows_done + _count(chunk)
+            done = self.job.rows_done + count_of(chunk)
             advanced = replace(self.job, rows_done=done, byte_offset=bytes_read, tally=tally)
             if not import_job_store.advance_import_job(tx, self.job, advanced):
                 raise import_elsewhere()
@@ -374,7 +348,7 @@ def _after(rows: Iterator[Row], done: int) -> Iterator[Row]:
     return rows
 
 
-def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+def chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
     """The rows of so many messages that each chunk has at least `size` rows, but the last."""
     chunk: list[Row] = []
     count = 0
@@ -388,5 +362,6 @@ def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
         yield chunk
 
 
-def _count(chunk: Sequence[Row]) -> int:
+def count_of(chunk: Sequence[Row]) -> int:
+    """How many rows the messages of a chunk have."""
     return sum(1 + len(row.more) for row in chunk)

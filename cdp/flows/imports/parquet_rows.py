@@ -149,10 +149,10 @@ def _row(number: int, names: Sequence[str], cells: Sequence[Any]) -> Row:
     fields = dict(zip(names, cells, strict=True))
     if any(cell is _UNREADABLE for cell in cells):
         known = {name: cell for name, cell in fields.items() if cell is not _UNREADABLE}
-        return Row(number, known, RowReason.TEXT_NOT_UNICODE)
+        return Row(number, known, RowReason.TEXT_NOT_UNICODE, line=number)
     if sum(map(_length, cells)) > MESSAGE_BYTES_MAX:
-        return Row(number, {}, RowReason.ROW_TOO_LARGE)
-    return Row(number, fields)
+        return Row(number, {}, RowReason.ROW_TOO_LARGE, line=number)
+    return Row(number, fields, line=number)
 
 
 def _length(cell: Any) -> int:

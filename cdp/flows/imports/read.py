@@ -122,7 +122,7 @@ def _json_lines(lines: BoundedLines) -> Iterator[Row]:
             line = next(lines, None)
         except RecordTooLong:
             number += 1
-            yield Row(number, {}, RowReason.ROW_TOO_LARGE)
+            yield Row(number, {}, RowReason.ROW_TOO_LARGE, line=lines.count)
             continue
         if line is None:
             return
@@ -130,7 +130,7 @@ def _json_lines(lines: BoundedLines) -> Iterator[Row]:
             continue
         number += 1
         if len(line) > MESSAGE_BYTES_MAX:
-            yield Row(number, {}, RowReason.ROW_TOO_LARGE)
+            yield Row(number, {}, RowReason.ROW_TOO_LARGE, line=lines.count)
             continue
         reason = None if is_unicode(line) else RowReason.TEXT_NOT_UNICODE
         value: object = None
@@ -141,7 +141,7 @@ def _json_lines(lines: BoundedLines) -> Iterator[Row]:
                 reason = RowReason.ROW_MALFORMED
         if reason is None and not isinstance(value, dict):
             reason = RowReason.ROW_MALFORMED
-        yield Row(number, value if isinstance(value, dict) else {}, reason)
+        yield Row(number, value if isinstance(value, dict) else {}, reason, line=lines.count)
 
 
 def _refuse(_name: str) -> None:

@@ -12,6 +12,7 @@ from cdp.accounting.row_reasons import RowReason
 from cdp.flows.imports.cells import Fields, InvalidRow, Row, is_unicode, text_of, without_text_mark
 from cdp.flows.imports.consents import RowConsents
 from cdp.flows.imports.mapping import Mapping
+from cdp.flows.imports.row_notices import Note, refused_cell
 from cdp.flows.imports.values import Lines, Values
 from cdp.kit.canonical import instant_text, sha256
 from cdp.sources.model import Source
@@ -27,15 +28,19 @@ _EVENTS: Final = frozenset({"track", "page", "screen"})
 Reader = Callable[[Row, datetime], Message | Invalid]
 
 
-def row_reader(mapping: Mapping, source: Source, file_digest: bytes) -> Reader:
-    """A function that converts a row, with the further rows of its message, to a message received at an instant."""
-    return _Rows(mapping, source, file_digest.hex()[:20]).read
+def row_reader(mapping: Mapping, source: Source, file_digest: bytes, *, note: Note | None = None) -> Reader:
+    """A function that converts a row, with the further rows of its message, to a message received at an instant.
+
+    `note` receives each cell for which a row is invalid.
+    """
+    return _Rows(mapping, source, file_digest.hex()[:20], note=note).read
 
 
 class _Rows:
     """A mapping, prepared for many rows."""
 
-    def __init__(self, mapping: Mapping, source: Source, prefix: str) -> None:
+    def __init__(self, mapping: Mapping, source: Source, prefix: str, *, note: Note | None = None) -> None:
+        self._note = note
         self._mapping = mapping
         self._source = source
         self._prefix = prefix
@@ -53,8 +58,10 @@ class _Rows:
                 raise InvalidRow(row.reason)
             body = self._body(row, lines)
             if wrong is not None:
-                raise InvalidRow(wrong)
+                raise wrong
         except InvalidRow as invalid:
+            if self._note is not None:
+                self._note(row, refused_cell(invalid, lines, self._values))
             return Invalid(self._source, invalid.reason.value, consents_in(self._named(lines), frame, acts=acts))
         return message_of(body, frame, acts=acts)
 
@@ -73,7 +80,7 @@ class _Rows:
         if row.more and values.differs(self._same, lines):
             raise InvalidRow(RowReason.GROUP_DISAGREES)
         if mapping.only is not None and not self._is_selected(lines):
-            raise InvalidRow(RowReason.NOT_SELECTED)
+            raise InvalidRow(RowReason.NOT_SELECTED, mapping.only.column)
         kind = values.of(mapping.type, lines)
         if not isinstance(kind, str):
             raise InvalidRow(RowReason.TYPE_UNKNOWN)
@@ -89,7 +96,7 @@ class _Rows:
         for type_, rule in mapping.identifiers.items():
             _add_identifier(body, type_, values.of(rule, lines))
         if not self._add_instant(body, lines) and kind in _EVENTS and self._needs_instant:
-            raise InvalidRow(RowReason.INSTANT_MISSING)
+            raise InvalidRow(RowReason.INSTANT_MISSING, mapping.timestamp.column if mapping.timestamp else None)
         self._add_content(body, kind, lines)
         return body
 
@@ -128,7 +135,7 @@ class _Rows:
         if mapping.message_id is not None:
             found = self._values.of(mapping.message_id, lines)
             if found is None:
-                raise InvalidRow(RowReason.MESSAGE_ID_MISSING)
+                raise InvalidRow(RowReason.MESSAGE_ID_MISSING, mapping.message_id.column)
             return str(found)
         if mapping.group_by is None:
             return f"import-{self._prefix}-{row.number}"

@@ -47,7 +47,7 @@ class Values:
         if rule.combine == "sum":
             return self._sum(rule, lines)
         raw = self.cell(rule.column, lines) if rule.column is not None else self._filled(rule.template or "", lines)
-        return None if raw is None else self._mapped(rule, raw)
+        return None if raw is None else self._converted(rule, raw)
 
     def instant(self, when: When, lines: Lines) -> datetime | None:
         """The instant in UTC; None for an empty cell."""
@@ -57,7 +57,7 @@ class Values:
         try:
             return read_instant_text(raw, when.written)
         except MalformedInstant:
-            raise InvalidRow(RowReason.INSTANT_MALFORMED) from None
+            raise InvalidRow(RowReason.INSTANT_MALFORMED, when.column) from None
 
     def differs(self, columns: Sequence[str], lines: Lines) -> bool:
         """Whether a column has different values in the rows of one message."""
@@ -94,7 +94,13 @@ class Values:
 
     def _one(self, rule: Value, fields: Fields) -> Any:
         raw = self.cell(rule.column or "", (fields,))
-        return None if raw is None else self._mapped(rule, raw)
+        return None if raw is None else self._converted(rule, raw)
+
+    def _converted(self, rule: Value, raw: Any) -> Any:
+        try:
+            return self._mapped(rule, raw)
+        except InvalidRow as invalid:
+            raise InvalidRow(invalid.reason, rule.column) from None
 
     def _typed(self, rule: Value, raw: Any) -> Any:
         match rule.type:

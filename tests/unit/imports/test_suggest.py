@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from cdp.cli.imports import import_
 from cdp.flows.imports.mapping import Mapping, read_mapping
-from cdp.flows.imports.messages import check_mapping, try_file
+from cdp.flows.imports.messages import check_mapping
 from cdp.flows.imports.suggest.guess import instant_format, number_format
 from cdp.flows.imports.suggest.layouts import LAYOUTS
 from cdp.flows.imports.suggest.propose import SuggestedMapping, suggest_mapping
+from cdp.flows.imports.trial import try_file
 from cdp.kit.errors import Fault
 from tests.support.people import NOON
 from tests.support.policies import ROOT, changed, permit_all, shipped
