@@ -112,7 +112,7 @@ def _planned(context: "Context", found: Policy, screen: Screen) -> _Planned:
         screen.table(
             ["effect", "what", "number", "purpose, class or segment", "for example"],
             impact_rows(impacts),
-            empty="Nothing that is stored is affected.",
+            empty="Nothing that is stored would be excluded, deleted, revealed or newly permitted.",
         )
     return _Planned(found.fingerprint, changes, impacts)
 

@@ -315,6 +315,16 @@ def test_the_denial_that_a_weighed_objection_prints_can_be_run_as_printed(shell:
     shell.run("policy", "apply", "--yes")
 
 
+def test_a_plan_that_keeps_events_for_longer_does_not_say_that_it_concerns_none(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    shell.run("policy", "show", "--out", str(folder))
+    retention = folder / "retention.yaml"
+    retention.write_text(retention.read_text().replace("keep_for_days: 1095", "keep_for_days: 1096", 1))
+    planned = " ".join(shell.run("policy", "plan", str(folder)).stdout.split())
+    assert "stored is affected" not in planned
+    assert "Nothing that is stored would be excluded, deleted, revealed or newly permitted." in planned
+
+
 def test_a_controller_that_is_named_is_shown_by_every_command_that_speaks_of_it(shell: Shell, tmp_path: Path) -> None:
     folder, earlier = tmp_path / "folder", tmp_path / "earlier"
     shell.run("policy", "show", "--out", str(folder))
