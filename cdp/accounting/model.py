@@ -102,3 +102,19 @@ class PropertyNoticeEntry:
     hour: datetime
     notice: PropertyNotice
     messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecentMessage:
+    """What became of one message, without ids and values. `event` is a name of the policy, or `other`.
+
+    `notices` are kinds of notices with what they are about, such as `mistyped revenue (number)` or `unknown_property`.
+    """
+
+    source_id: SourceId
+    received_at: datetime
+    type: str
+    event: str
+    state: State
+    reason: str
+    notices: tuple[str, ...]

@@ -210,6 +210,35 @@ def _print_properties(found: accounting_flow.Accounting, screen: Screen) -> None
         )
 
 
+@source.command("recent")
+@click.argument("name")
+@command("cdp source recent web-shop")
+def recent(name: str, screen: Screen) -> None:
+    """Show what became of the latest messages.
+
+    At most a hundred of the last day, newest first, to find faults of a sender: type, event, state, reason and what was odd. Ids
+    and values are withheld. Of several messages in one transaction, the last twenty are kept. Every read is logged.
+    """
+    with open_context() as context:
+        found = accounting_flow.recent_messages(context, name, actor="operator")
+    screen.result(found)
+    screen.table(
+        ["received", "type", "event", "state", "reason", "odd"],
+        [
+            (
+                message.received_at,
+                message.type,
+                message.event,
+                message.state.value.replace("_", " "),
+                meaning_of(message.state.value, message.reason),
+                ", ".join(message.notices),
+            )
+            for message in found
+        ],
+        empty="No message of the last day.",
+    )
+
+
 @source.command("rotate")
 @click.argument("name")
 @command("cdp source rotate backend")

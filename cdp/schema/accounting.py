@@ -10,6 +10,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from cdp.schema.dictionary import impersonal, metadata
 
@@ -66,4 +67,22 @@ property_notice = Table(
     Index(None, "hour", "source_id"),
     schema="accounting",
     comment="Counts of planned properties that were sent with another type or not at all; every name is one of the policy.",
+)
+
+recent_message = Table(
+    "recent_message",
+    metadata,
+    Column("recent_message_id", BigInteger, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("source_id", Integer, nullable=False, info=impersonal()),
+    Column("received_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("type", Text, nullable=False, info=impersonal()),
+    Column("event", Text, nullable=False, info=impersonal()),
+    Column("state", Text, nullable=False, info=impersonal()),
+    Column("reason", Text, nullable=False, info=impersonal()),
+    Column("notices", ARRAY(Text), nullable=False, info=impersonal()),
+    CheckConstraint("received_at = date_trunc('second', received_at)", name="whole_second"),
+    Index(None, "source_id", "recent_message_id"),
+    schema="accounting",
+    comment="What became of the latest messages of each source, to find faults of senders: no ids and no values, every name is one of "
+    "the policy or 'other'. The worker keeps the latest of each source, and those for a day.",
 )

@@ -136,6 +136,7 @@ _INGEST: Final = {
     "accounting.accounting": "INSERT",
     "accounting.notice": "INSERT",
     "accounting.property_notice": "INSERT",
+    "accounting.recent_message": "INSERT",
     "audit.entry": "INSERT",
     "audit.fact": "SELECT INSERT",
     "behavior.bucket": "SELECT INSERT UPDATE DELETE",

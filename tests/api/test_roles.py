@@ -58,6 +58,7 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/api/v1/audit/sessions", None, {"privacy", "auditor"}),
     ("POST", "/api/v1/audit/readers", {"identifier": ADA_IDENTIFIER}, {"privacy", "auditor"}),
     ("GET", "/api/v1/sources", None, {"admin"}),
+    ("GET", "/api/v1/sources/{name}/recent", None, {"admin"}),
     ("POST", "/api/v1/sources", {"name": "?"}, {"admin"}),
     ("POST", "/api/v1/sources/{name}/rotate", None, {"admin"}),
     ("POST", "/api/v1/sources/{name}/defer", {"defer": True}, {"admin"}),

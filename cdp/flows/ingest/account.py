@@ -1,22 +1,26 @@
 """Counting what became of every message of a batch, and the notices about them."""
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from cdp.accounting.model import OTHER, NoticeKind, Outcome, PropertyNotice, PropertyNoticeKind, State
+from cdp.accounting.model import OTHER, NoticeKind, Outcome, PropertyNotice, PropertyNoticeKind, RecentMessage, State
 from cdp.accounting.store import messages as accounting_store
 from cdp.accounting.store import notices as notice_store
+from cdp.accounting.store import recent as recent_store
 from cdp.behavior.model import Classified
 from cdp.behavior.nearest import NearestEvents
 from cdp.flows.ingest.stages import DecidedMessage, ReadMessage, ScreenedMessage
 from cdp.identity.model import Ignored
 from cdp.kit.db import Transaction
 from cdp.schema.ids import SourceId
+from cdp.wire.segment_spec import KINDS
 from cdp.wire.timestamps import is_from_the_future
 
+_RECENT_MAX: Final = 20
+"""So many of the messages of each source in one transaction are kept for people who look for faults of a sender."""
 _IGNORED: Final[Mapping[Ignored, NoticeKind]] = {
     Ignored.UNKNOWN_TYPE: NoticeKind.UNKNOWN_IDENTIFIER_TYPE,
     Ignored.BLOCKED: NoticeKind.BLOCKED_IDENTIFIER,
@@ -78,6 +82,7 @@ def account(
     notices.update(_unknown_events(messages, nearest))
     notice_store.add_notices(tx, hour, notices)
     notice_store.add_property_notices(tx, hour, _property_notices(messages, ended))
+    recent_store.add_recent(tx, _recent(messages, ended, invalid=invalid, now=now))
     states: Counter[str] = Counter()
     for (_, state, _), number in counts.items():
         states[state.value] += number
@@ -92,23 +97,29 @@ def _notices(messages: Sequence[ReadMessage], ended: BatchOutcomes) -> Counter[t
         }
     )
     for read in messages:
-        message, classified, signals = read.message, read.classified, read.signals
-        source_id = message.source.source_id
-        if message.occurred_at >= message.received_at and is_from_the_future(message.body, message.received_at):
-            notices[source_id, NoticeKind.FUTURE_TIME, OTHER] += 1
-        if read.position in ended.other_bodies:
-            notices[source_id, NoticeKind.DUPLICATE_OTHER_BODY, OTHER] += 1
-        for reason, type_ in read.ignored:
-            notices[source_id, _IGNORED[reason], type_] += 1
-        for signal in signals.malformed:
-            notices[source_id, NoticeKind.MALFORMED_SIGNAL, signal] += 1
-        for signal in signals.unknown:
-            notices[source_id, NoticeKind.UNKNOWN_PURPOSE, signal] += 1
-        for type_ in signals.unrecorded:
-            notices[source_id, NoticeKind.UNRECORDED_REFUSAL, type_] += 1
-        if classified.unknown:
-            notices[source_id, NoticeKind.UNKNOWN_PROPERTY, OTHER] += classified.unknown
+        source_id = read.message.source.source_id
+        for kind, subject, count in _notices_of(read, is_other_body=read.position in ended.other_bodies):
+            notices[source_id, kind, subject] += count
     return notices
+
+
+def _notices_of(read: ReadMessage, *, is_other_body: bool) -> Iterator[tuple[NoticeKind, str, int]]:
+    """The notices about one message but that its event is unknown: the kind, a name from the policy or `other`, the number."""
+    message, signals = read.message, read.signals
+    if message.occurred_at >= message.received_at and is_from_the_future(message.body, message.received_at):
+        yield NoticeKind.FUTURE_TIME, OTHER, 1
+    if is_other_body:
+        yield NoticeKind.DUPLICATE_OTHER_BODY, OTHER, 1
+    for reason, type_ in read.ignored:
+        yield _IGNORED[reason], type_, 1
+    for signal in signals.malformed:
+        yield NoticeKind.MALFORMED_SIGNAL, signal, 1
+    for signal in signals.unknown:
+        yield NoticeKind.UNKNOWN_PURPOSE, signal, 1
+    for type_ in signals.unrecorded:
+        yield NoticeKind.UNRECORDED_REFUSAL, type_, 1
+    if read.classified.unknown:
+        yield NoticeKind.UNKNOWN_PROPERTY, OTHER, read.classified.unknown
 
 
 def _unknown_events(
@@ -150,3 +161,45 @@ def property_notices_of(classified: Classified) -> Iterator[PropertyNotice]:
         yield PropertyNotice(PropertyNoticeKind.MISTYPED, event, *entry)
     for entry in classified.missing:
         yield PropertyNotice(PropertyNoticeKind.MISSING, event, *entry)
+
+
+def _recent(
+    messages: Sequence[ReadMessage],
+    ended: BatchOutcomes,
+    *,
+    invalid: Mapping[tuple[SourceId, str], int],
+    now: datetime,
+) -> list[RecentMessage]:
+    """The latest messages of each source; of those that could not be read, all that is known is why."""
+    by_source: dict[SourceId, deque[RecentMessage]] = defaultdict(lambda: deque(maxlen=_RECENT_MAX))
+    for (source_id, reason), number in invalid.items():
+        unread = RecentMessage(source_id, now, OTHER, OTHER, State.INVALID, reason, ())
+        by_source[source_id].extend([unread] * min(number, _RECENT_MAX))
+    latest: dict[SourceId, deque[ReadMessage]] = defaultdict(lambda: deque(maxlen=_RECENT_MAX))
+    for read in messages:
+        latest[read.message.source.source_id].append(read)
+    for source_id, last in latest.items():
+        by_source[source_id].extend(_recent_message(read, ended) for read in last)
+    return [message for messages in by_source.values() for message in messages]
+
+
+def _recent_message(read: ReadMessage, ended: BatchOutcomes) -> RecentMessage:
+    message, outcome = read.message, ended.outcomes[read.position]
+    notices = [
+        kind.value if subject == OTHER else f"{kind.value} {subject}"
+        for kind, subject, _ in _notices_of(read, is_other_body=read.position in ended.other_bodies)
+    ]
+    notices += [
+        f"{notice.kind.value} {notice.property} ({notice.expected})" for notice in property_notices_of(read.classified)
+    ]
+    if read.classified.name is None:
+        notices.append(NoticeKind.UNKNOWN_EVENT.value)
+    return RecentMessage(
+        source_id=message.source.source_id,
+        received_at=message.received_at,
+        type=message.kind if message.kind in KINDS else OTHER,
+        event=read.classified.name or OTHER,
+        state=outcome.state,
+        reason=outcome.reason,
+        notices=tuple(dict.fromkeys(notices)),
+    )

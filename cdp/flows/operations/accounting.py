@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from cdp.accounting.model import RecentMessage
 from cdp.accounting.store.messages import accounting
 from cdp.accounting.store.notices import notices, property_notices
+from cdp.accounting.store.recent import recent_of
 from cdp.flows.context import Context
+from cdp.flows.operations.maintenance import RECENT_KEPT
 from cdp.flows.operations.sources import unknown_source
 from cdp.flows.reads import Reading, log_read
 from cdp.kit.canonical import instant_text
@@ -114,3 +117,20 @@ def count_messages(
             for entry in faulty
         ),
     )
+
+
+def recent_messages(
+    context: Context, source: str, *, actor: str, token: int | None = None
+) -> tuple[RecentMessage, ...]:
+    """What became of the latest messages of a source, newest first, without ids and values. The read is logged.
+
+    Raises the fault `unknown_source` (404).
+    """
+    with context.database.transaction() as tx:
+        wanted = [entry.source.source_id for entry in source_store.sources(tx) if entry.source.name == source]
+        if not wanted:
+            raise unknown_source()
+        found = recent_of(tx, wanted[0], RECENT_KEPT)
+        reading = Reading(actor, token, "accounting", question={"source": source, "recent": True})
+        log_read(tx, context, reading, count=len(found), now=context.clock.now())
+    return tuple(found)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cdp.accounting.store.messages import compact_accounting
+from cdp.accounting.store.recent import prune_recent
 from cdp.audit.store.tree import thin_heads
 from cdp.behavior.store import computed as computed_store
 from cdp.behavior.traits import compile_traits
@@ -12,6 +13,7 @@ from cdp.flows.context import Context
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store.generation import Generation
 
+RECENT_KEPT: Final = 100
 _BUCKETS_MAX: Final = 20_000
 _ACCOUNTING_OPEN_HOURS: Final = 2
 _CHECKPOINTS_KEPT_DAYS: Final = 7
@@ -34,6 +36,12 @@ def compact_message_counts(context: Context, now: datetime) -> None:
     before = now - timedelta(hours=_ACCOUNTING_OPEN_HOURS)
     with context.database.transaction() as tx:
         compact_accounting(tx, before.replace(minute=0, second=0, microsecond=0))
+
+
+def prune_recent_messages(context: Context, now: datetime) -> None:
+    """Keep of what became of single messages the latest hundred of each source, for a day."""
+    with context.database.transaction() as tx:
+        prune_recent(tx, kept=RECENT_KEPT, since=now - timedelta(days=1))
 
 
 def move_landmarks(context: Context) -> None:

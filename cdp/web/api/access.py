@@ -146,6 +146,26 @@ class PropertyCountShown(BaseModel):
     messages: int
 
 
+class RecentMessageShown(BaseModel):
+    """What became of one message. Its ids and values are withheld; `event` is a name of the policy, or `other`.
+
+    `notices` say what was odd about it, such as `mistyped revenue (number)` or `unknown_event`.
+    """
+
+    received_at: datetime
+    type: str
+    event: str
+    state: str
+    reason: str
+    notices: list[str]
+
+
+class RecentMessagesShown(BaseModel):
+    """The latest messages of a source, newest first: at most a hundred, of the last day."""
+
+    messages: list[RecentMessageShown]
+
+
 class AccountingShown(BaseModel):
     """`received` is the sum of `by_state`, which is the sum of `counts`."""
 
@@ -190,6 +210,15 @@ def set_source_defer(
 def rotate_write_key(name: Annotated[Name, Path()], context: InContext, caller: IsAdmin) -> WriteKeyShown:
     """Replace the write key of a source. The new key is only shown in this response; the old one stops working within seconds."""
     return WriteKeyShown(name=name, write_key=sources_flow.replace_write_key(context, name, actor=caller.actor))
+
+
+@router.get("/sources/{name}/recent", responses=problems(404), operation_id="recent_messages")
+def recent_messages(name: Annotated[Name, Path()], context: InContext, caller: IsAdmin) -> RecentMessagesShown:
+    """Get what became of the latest messages of a source. Of several in one transaction, only the last twenty are kept."""
+    found = accounting_flow.recent_messages(context, name, actor=caller.actor, token=caller.token)
+    return RecentMessagesShown(
+        messages=[RecentMessageShown.model_validate(message, from_attributes=True) for message in found]
+    )
 
 
 @router.post("/sources/{name}/disable", responses=problems(404), operation_id="disable_source", status_code=204)
