@@ -5,7 +5,7 @@ Nothing that is stored changes.
 
 from alembic import op
 
-revision = "0035"
+revision = "0034"
 down_revision = "0033"
 branch_labels = None
 depends_on = None
