@@ -26,6 +26,7 @@ from cdp.flows.operations.sources import create_source
 from cdp.kit.db import Transaction
 from cdp.kit.db_faults import is_conflict
 from cdp.kit.errors import Fault
+from cdp.kit.gc import collector_paused
 from cdp.kit.ids import encode_id, new_id
 from cdp.kit.wording import counted
 from cdp.operations.store import import_jobs as import_job_store
@@ -192,7 +193,8 @@ class _Run:
     def process(self, chunk: Sequence[Row], bytes_read: int) -> None:
         """Process some rows; a row that cannot be processed is invalid and does not affect the others."""
         now = self._context.clock.now()
-        messages = [self._reader(row, now) for row in chunk]
+        with collector_paused():
+            messages = [self._reader(row, now) for row in chunk]
         try:
             self._process_all(chunk, messages, bytes_read)
         except Fault as fault:

@@ -37,8 +37,12 @@ class Values:
 
     def all_of(self, rules: Mapping[str, Value], lines: Lines) -> dict[str, Any]:
         """The values by name, without those that are absent."""
-        found = ((name, self.of(rule, lines)) for name, rule in rules.items())
-        return {name: value for name, value in found if value is not None}
+        found = {}
+        for name, rule in rules.items():
+            value = self.of(rule, lines)
+            if value is not None:
+                found[name] = value
+        return found
 
     def of(self, rule: Value, lines: Lines) -> Any:
         """The value of a rule; None when there is none."""
