@@ -89,6 +89,7 @@ _IDENTIFIERS: Final = _columns("identifier_id", "type", "is_shared", "authority"
 
 LOCK_OF_WRITERS: Final = "UPDATE(single)"
 """A right to lock the row of `identity.generation` and to change nothing of it: a constraint fixes the value of this column."""
+_READ_AND_LOCK: Final = ("SELECT", LOCK_OF_WRITERS)
 
 _RECORDED_READS: Final = {
     "audit.entry": "INSERT",
@@ -219,7 +220,7 @@ _MARKETING: Final = {
     "access.lookup": "SELECT INSERT UPDATE",
     "consent.projection": "SELECT",
     "consent.refused": "SELECT",
-    "identity.generation": "SELECT " + LOCK_OF_WRITERS,
+    "identity.generation": " ".join(_READ_AND_LOCK),
     "operations.instant_override": "SELECT",
     "segments.due": "SELECT INSERT UPDATE DELETE",
     "segments.membership": "SELECT INSERT UPDATE DELETE",
