@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Shop:
     site: Site
     admin: str
     privacy: str
+    key: str
 
     def accounted(self, source: str) -> dict[str, int]:
         """The messages of a source by state."""
@@ -78,11 +80,12 @@ def shop() -> Iterator[Shop]:
             "/waiting": element(service, keys["waiting"], before="defer"),
             "/west": element(service, keys["west"], before="send"),
             "/renewed": element(service, keys["eu"], notice="2027-01"),
+            "/empty": "",
             "/wrong": element(service, "wk_wrong"),
         }
         policy = f"default-src 'none'; script-src {service.url}; connect-src {service.url}"
         with serving_site(pages, policy) as site:
-            yield Shop(service, site, admin, privacy)
+            yield Shop(service, site, admin, privacy, keys["eu"])
 
 
 @pytest.fixture
@@ -273,3 +276,89 @@ def test_autoconsent_refuses_by_the_rule_that_ships(shop: Shop, browser: Chromiu
     assert tab.run("return await asked") == dict.fromkeys(PURPOSES.split(), False)
     at_rest(tab)
     assert [message["event"] for message in sent(browser)] == ["Segment Consent Preference Updated"]
+
+
+def sections(template: str) -> dict[str, str]:
+    """The sections of a template of Google Tag Manager, by name."""
+    parts = re.split(r"^___([A-Z_]+)___$", template, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_the_template_of_tag_manager_asks_for_the_permissions_of_what_it_requires() -> None:
+    parts = sections((EXAMPLES / "google-tag-manager.tpl").read_text(encoding="utf-8"))
+    required = set(re.findall(r"require\('(\w+)'\)", parts["SANDBOXED_JS_FOR_WEB_TEMPLATE"]))
+    granted = {entry["instance"]["key"]["publicId"] for entry in json.loads(parts["WEB_PERMISSIONS"])}
+    needed = {"createQueue": "access_globals", "injectScript": "inject_script", "isConsentGranted": "access_consent"}
+    assert granted == {needed[name] for name in required if name in needed}
+    assert json.loads(parts["INFO"])["containerContexts"] == ["WEB"]
+    fields = {field["name"] for field in json.loads(parts["TEMPLATE_PARAMETERS"])}
+    assert set(re.findall(r"data\.(?!gtm)(\w+)", parts["SANDBOXED_JS_FOR_WEB_TEMPLATE"])) == fields
+
+
+def test_the_code_of_the_template_of_tag_manager_loads_answers_and_sends(shop: Shop, browser: Chromium) -> None:
+    """Its interfaces are those of a page here: Tag Manager itself is loaded from Google's servers only."""
+    code = sections((EXAMPLES / "google-tag-manager.tpl").read_text(encoding="utf-8"))["SANDBOXED_JS_FOR_WEB_TEMPLATE"]
+    tab = browser.open(shop.site.url + "/empty")
+    tab.run(
+        """
+        window.granted = {analytics_storage: true, ad_storage: true, ad_user_data: false};
+        const offered = {
+          createQueue: name => { window[name] = window[name] || []; return item => window[name].push(item); },
+          encodeUriComponent: encodeURIComponent,
+          injectScript: (url, done, failed) => {
+            const script = Object.assign(document.createElement('script'), {src: url, onload: done, onerror: failed});
+            document.head.append(script);
+          },
+          isConsentGranted: type => granted[type] === true,
+        };
+        window.fire = data => new Promise((gtmOnSuccess, gtmOnFailure) =>
+          window.template(name => offered[name], {...data, gtmOnSuccess, gtmOnFailure}));
+        window.template = (require, data) => {"""
+        + code
+        + "}; 0"
+    )
+    settings = {
+        "action": "load",
+        "service": shop.service.url,
+        "writeKey": shop.key,
+        "purposes": "analytics advertising",
+    }
+    rows = [("analytics_storage", "analytics"), ("ad_storage", "advertising"), ("ad_user_data", "advertising")]
+    answers = [{"type": type_, "purpose": purpose} for type_, purpose in rows]
+    tab.run(f"await fire({json.dumps({'action': 'answer', 'answers': answers})})")
+    tab.run(f"await fire({json.dumps(settings | {'notice': '2026-11', 'before': 'silent'})})")
+    for _ in range(2):
+        tab.run(f"await fire({json.dumps({'action': 'answer', 'answers': answers})})")
+    event = {"action": "track", "event": "Product Viewed", "properties": [{"name": "sku", "value": "MUG-204"}]}
+    tab.run(f"await fire({json.dumps(event)})")
+    at_rest(tab)
+    assert [message["event"] for message in sent(browser)] == ["Segment Consent Preference Updated", "Product Viewed"]
+    assert shop.allowed(kept(tab)["cdp"]["id"]) == {"analytics"}
+
+
+@pytest.mark.parametrize(
+    ("state", "allowed"),
+    [
+        ("1", {"analytics", "advertising"}),
+        ("-1", set()),
+        ("0", None),
+        (
+            '[{"ct": "1", "name": "analytics"}, {"ct": "1", "name": "display_ads"}, {"ct": "0", "name": "social"}]',
+            {"analytics"},
+        ),
+    ],
+)
+def test_the_extension_for_tealium_hands_on_the_answer_of_its_consent_manager(
+    shop: Shop, browser: Chromium, state: str, allowed: set[str] | None
+) -> None:
+    """The states are those of Tealium's reference; Tealium itself was not run."""
+    extension = (EXAMPLES / "tealium.js").read_text(encoding="utf-8")
+    extension = extension.replace("https://data.example", shop.service.url).replace("wk_…", shop.key)
+    tab = browser.open(shop.site.url + "/empty")
+    for _ in range(2):
+        tab.run(f"window.utag = {{gdpr: {{getConsentState: () => ({state})}}}}; {extension}")
+    until(lambda: tab.run("return !Array.isArray(window.cdp)"), "the client")
+    at_rest(tab)
+    assert len(sent(browser)) == (allowed is not None)
+    for message in sent(browser):
+        assert shop.allowed(message["anonymousId"]) == allowed

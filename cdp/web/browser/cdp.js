@@ -2,11 +2,13 @@
 (() => {
   "use strict";
   const VERSION = "1";
-  const script = document.currentScript, settings = script.dataset;
-  const HOST = new URL(script.src).origin;
-  const KEY = settings.writeKey, NOTICE = settings.notice || "";
-  const BEFORE = settings.before || "silent"; // what happens to messages before an answer: silent, defer or send
-  const PURPOSES = (settings.purposes || "").split(/[\s,]+/).filter(Boolean);
+  const script = document.currentScript, source = new URL(script.src);
+  const HOST = source.origin;
+  // Attributes of the element, or parameters of its address: tag managers can set no attributes.
+  const setting = name => script.getAttribute("data-" + name) || source.searchParams.get(name) || "";
+  const KEY = setting("write-key"), NOTICE = setting("notice");
+  const BEFORE = setting("before") || "silent"; // what happens to messages before an answer: silent, defer or send
+  const PURPOSES = setting("purposes").split(/[\s,]+/).filter(Boolean);
   const ANSWERED = "Segment Consent Preference Updated";
   const QUEUE_MAX = 100, MESSAGE_MAX = 32000, UNLOAD_MAX = 60000, WAIT_MAX = 60000;
   const store = open();
@@ -191,6 +193,11 @@
       stored.catch(() => {}); // who does not wait for it reads of it in the console
       return stored;
     },
+    /** Record the answer that a consent tool has, unless it is the one that is known: for callers that do not see it change. */
+    answered(purposes) {
+      const same = answer() && !needsAnswer() && PURPOSES.every(purpose => answer().purposes[purpose] === (purposes[purpose] === true));
+      return same ? Promise.resolve() : api.consent(purposes);
+    },
     /** Forget the person and the device, such as at a logout; the answer stays. */
     reset() {
       user = undefined;
@@ -200,6 +207,10 @@
     /** The answer, whether one is needed, and what waits. */
     state() {
       return { answer: answer() || null, needsAnswer: needsAnswer(), gpc: gpc(), queued: queue.length, dropped };
+    },
+    /** Call by name, as a list that was there before the script was loaded: ["track", "Product Viewed", {}]. */
+    push(call) {
+      if (call[0] in api) api[call[0]](...call.slice(1));
     },
     /** Show a banner if an answer is needed; resolves with the purposes when it was given. */
     ask(texts) {
@@ -241,12 +252,12 @@
     });
   }
 
-  if (!KEY) return console.error("cdp: data-write-key is missing");
+  if (!KEY) return console.error("cdp: the write key is missing (data-write-key)");
   addEventListener("pagehide", leave);
   addEventListener("visibilitychange", () => document.visibilityState === "hidden" && leave());
   addEventListener("online", () => { failures = 0; plan(0); });
   const early = Array.isArray(window.cdp) ? window.cdp : [];
   window.cdp = api;
   adopt();
-  for (const [name, ...parts] of early) if (name in api) api[name](...parts);
+  early.forEach(api.push);
 })();
