@@ -30,6 +30,7 @@ class DatabaseRole(StrEnum):
     INGEST = "ingest"
     AUDITOR = "auditor"
     MARKETING = "marketing"
+    PRIVACY = "privacy"
 
 
 PURPOSES: Final[Mapping[DatabaseRole, str]] = {
@@ -37,11 +38,14 @@ PURPOSES: Final[Mapping[DatabaseRole, str]] = {
     DatabaseRole.AUDITOR: "serves auditors in the API and the console: it reads, and changes nothing but that it records each read",
     DatabaseRole.MARKETING: "serves tokens of reader roles, marketers among them: segments, and people by pseudonym; sealed values and the "
     "pseudonyms of identifiers are hidden from it",
+    DatabaseRole.PRIVACY: "serves privacy staff, and sources that record consents: acts of consent, requests of data subjects and what is held about them; "
+    "erasing and unmerging are done by the owner",
 }
 """What each part is for."""
 
 WITHOUT_PART: Final = (
-    "requests of privacy staff, admins and sources",
+    "requests of admins",
+    "erasing and unmerging",
     "authentication",
     "public pages",
     "the worker",
@@ -87,9 +91,8 @@ _TRAITS: Final = _columns(
 _IDENTIFIERS: Final = _columns("identifier_id", "type", "is_shared", "authority", "proved_at")
 """Events, traits and identifiers without what is sealed, and without the pseudonyms by which identifiers are found."""
 
-LOCK_OF_WRITERS: Final = "UPDATE(single)"
-"""A right to lock the row of `identity.generation` and to change nothing of it: a constraint fixes the value of this column."""
-_READ_AND_LOCK: Final = ("SELECT", LOCK_OF_WRITERS)
+LOCK_OF_WRITERS: Final = "SELECT UPDATE(single)"
+"""A right to read and lock the row of `identity.generation` and to change nothing of it: a constraint fixes the value of this column."""
 
 _RECORDED_READS: Final = {
     "audit.entry": "INSERT",
@@ -220,7 +223,7 @@ _MARKETING: Final = {
     "access.lookup": "SELECT INSERT UPDATE",
     "consent.projection": "SELECT",
     "consent.refused": "SELECT",
-    "identity.generation": " ".join(_READ_AND_LOCK),
+    "identity.generation": LOCK_OF_WRITERS,
     "operations.instant_override": "SELECT",
     "segments.due": "SELECT INSERT UPDATE DELETE",
     "segments.membership": "SELECT INSERT UPDATE DELETE",
@@ -229,12 +232,72 @@ _MARKETING: Final = {
     "segments.segment_version": "SELECT INSERT",
 }
 
+_PRIVACY: Final = {
+    **_RECORDED_READS,
+    **_CONDITIONS,
+    **_VERDICTS,
+    "access.token": _TOKENS,
+    "accounting.accounting": "INSERT",
+    "audit.checkpoint": "SELECT",
+    "audit.entry": "SELECT INSERT",
+    "audit.fact": "SELECT INSERT",
+    "audit.read_subject": "SELECT INSERT",
+    "audit.tile": "SELECT",
+    "audit.tree": "SELECT",
+    "behavior.bucket": "SELECT INSERT DELETE",
+    "behavior.duplicate": "SELECT",
+    "behavior.event": "SELECT",
+    "behavior.former_age": "SELECT INSERT",
+    "behavior.landmark": "SELECT INSERT",
+    "behavior.restricted_event": "SELECT",
+    "behavior.severed": "SELECT",
+    "behavior.term": "SELECT INSERT UPDATE",
+    "behavior.trait": "SELECT INSERT UPDATE DELETE",
+    "consent.deferred_device": "SELECT UPDATE DELETE",
+    "consent.deferred_message": "SELECT DELETE",
+    "consent.permitted": "SELECT INSERT UPDATE DELETE",
+    "consent.projection": "SELECT INSERT UPDATE DELETE",
+    "consent.reader_purpose": "SELECT",
+    "consent.reader_session": "SELECT",
+    "consent.record": "SELECT INSERT",
+    "consent.refused": "SELECT INSERT UPDATE DELETE",
+    "consent.withdrawal": "SELECT INSERT UPDATE",
+    "destinations.outbox": "SELECT INSERT",
+    "identity.anchor": "SELECT",
+    "identity.evidence": "SELECT",
+    "identity.former_canonical": "SELECT",
+    "identity.former_link": "SELECT",
+    "identity.former_quarantine": "SELECT",
+    "identity.former_sharing": "SELECT",
+    "identity.generation": "SELECT UPDATE",
+    "identity.identifier": "SELECT INSERT UPDATE",
+    "identity.never": "SELECT",
+    "identity.rejected_case": "SELECT",
+    "identity.resolution": "SELECT",
+    "operations.applied_policy": "SELECT",
+    "operations.instant_override": "SELECT",
+    "rights.hold": "SELECT",
+    "rights.replay": "SELECT UPDATE",
+    "rights.request": "SELECT INSERT UPDATE",
+    "rights.request_identifier": "SELECT INSERT DELETE",
+    "rights.request_value": "SELECT INSERT DELETE",
+    "rights.review": "SELECT INSERT UPDATE DELETE",
+    "rights.step": "SELECT",
+    "rights.suppression": "SELECT INSERT UPDATE DELETE",
+    "segments.due": "SELECT",
+    "segments.membership_change": "SELECT",
+    "segments.stale": "SELECT INSERT",
+    "vault.key_check": "SELECT",
+    "vault.subject_key": "SELECT INSERT",
+}
+
 MATRIX: Final[Mapping[DatabaseRole, Mapping[str, frozenset[str]]]] = {
     part: {table: frozenset(verbs.split()) for table, verbs in granted.items()}
     for part, granted in (
         (DatabaseRole.INGEST, _INGEST),
         (DatabaseRole.AUDITOR, _AUDITOR),
         (DatabaseRole.MARKETING, _MARKETING),
+        (DatabaseRole.PRIVACY, _PRIVACY),
     )
 }
 """By part and table (`schema.name`), what the role of the part may do; `SELECT(column)` is a right to this column only."""
@@ -253,6 +316,14 @@ FUNCTIONS: Final[Mapping[DatabaseRole, tuple[str, ...]]] = {
     DatabaseRole.MARKETING: (
         "consent.shortened_end(text,timestamp with time zone,timestamp with time zone,timestamp with time zone)",
         "identity.database_instant()",
+    ),
+    DatabaseRole.PRIVACY: (
+        "consent.shortened_end(text,timestamp with time zone,timestamp with time zone,timestamp with time zone)",
+        "identity.database_instant()",
+        "identity.is_advanced()",
+        "vault.hold_active_epoch()",
+        "vault.shred_request_keys(bigint[])",
+        "vault.throw_away_keys(bigint[])",
     ),
 }
 """By part, the functions of the store that its role may call, as PostgreSQL writes their signatures."""

@@ -31,6 +31,21 @@ $$
 """
 """Destroys the keys of what is nobody's any more, such as deferred messages; those of people, requests and holds stay."""
 
+SHRED_REQUEST_KEYS: Final = """
+CREATE FUNCTION vault.shred_request_keys(ids bigint[]) RETURNS bigint
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog
+AS $$
+    WITH deleted AS (
+        DELETE FROM vault.subject_key AS k
+        WHERE k.subject_id = ANY(ids)
+          AND EXISTS (SELECT FROM rights.request AS r WHERE r.request_id = k.subject_id AND r.closed_at IS NOT NULL)
+        RETURNING 1
+    )
+    SELECT count(*) FROM deleted
+$$
+"""
+"""Destroys the keys of closed requests, under which the identifiers and values that they named are sealed; all others stay."""
+
 IS_ADVANCED: Final = """
 CREATE FUNCTION identity.is_advanced() RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog
@@ -41,6 +56,7 @@ AS $$ SELECT coalesce(current_setting('cdp.advanced_by', true), '') = pg_current
 FUNCTIONS: Final = {
     "vault.hold_active_epoch()": HOLD_ACTIVE_EPOCH,
     "vault.throw_away_keys(bigint[])": THROW_AWAY_KEYS,
+    "vault.shred_request_keys(bigint[])": SHRED_REQUEST_KEYS,
     "identity.is_advanced()": IS_ADVANCED,
 }
 """In the order in which they are created, by signature."""

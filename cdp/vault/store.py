@@ -216,3 +216,9 @@ def throw_away_keys(tx: Transaction, ids: Sequence[int]) -> int:
     """Delete the wrapped keys of subjects that are neither people nor requests nor holds; returns how many there were."""
     rows = tx.execute("SELECT vault.throw_away_keys(%(ids)s::bigint[])", {"ids": list(ids)})
     return next(int(count) for (count,) in rows)
+
+
+def shred_request_keys(tx: Transaction, ids: Sequence[int]) -> int:
+    """Delete the wrapped keys of closed requests; returns how many there were."""
+    rows = tx.execute("SELECT vault.shred_request_keys(%(ids)s::bigint[])", {"ids": list(ids)})
+    return next(int(count) for (count,) in rows)

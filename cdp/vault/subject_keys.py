@@ -102,6 +102,12 @@ class SubjectKeys:
         tx.on_commit(lambda: self.evict(ids))  # until then, other transactions could still load them
         return store.delete_keys(tx, ids)
 
+    def shred_requests(self, tx: Transaction, ids: Sequence[int]) -> int:
+        """As `shred`, of requests that are closed in this transaction; the key of anything else stays."""
+        self._cache.evict(ids)
+        tx.on_commit(lambda: self.evict(ids))
+        return store.shred_request_keys(tx, ids)
+
     def evict(self, ids: Iterable[int]) -> None:
         """Drop the keys of these subjects from memory, and notify the listeners."""
         self._cache.evict(ids)

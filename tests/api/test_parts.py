@@ -10,16 +10,19 @@ from fastapi.routing import APIRoute
 from psycopg import sql
 
 from cdp.access.model import Role
+from cdp.flows.operations import sources
 from cdp.flows.operations.part_logins import role_name
 from cdp.flows.operations.pools import PART_OF
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.web.console import kept, log, login, messages, people, readers, requests, segments
 from cdp.web.platform import deps
+from tests.support.messages import track
 from tests.support.people import ADA_IDENTIFIER
 from tests.support.service import RunningService, served
 
 READS: Final = {
     Role.AUDITOR: ("GET", "/api/v1/audit/entries", None, "/console/log", "audit.fact"),
+    Role.PRIVACY: ("GET", "/api/v1/subject-requests", None, "/console/requests", "rights.request"),
     Role.MARKETER: ("GET", "/api/v1/segments", None, "/console/segments", "segments.segment"),
 }
 """By role: a request of the API, a page of the console, and a table that both read."""
@@ -94,3 +97,27 @@ def test_every_page_of_the_console_takes_the_context_of_its_session() -> None:
     routes = [route for page in pages for route in page.router.routes if isinstance(route, APIRoute)]
     assert len(routes) > 20
     assert [route.path for route in routes if deps.context in calls(route.dependant)] == []
+
+
+def test_an_answer_given_by_staff_ends_or_opens_what_waited_for_it(service: RunningService) -> None:
+    sources.set_defer(service.context, "browser", defer=True, actor="operator")
+    for device in ("yes", "no"):
+        service.send(track(anonymousId=device), key=service.browser_key)
+    for device, act in (("yes", "grant"), ("no", "refuse")):
+        identifier = {"type": "anonymous_id", "value": device}
+        answer = {"identifier": identifier, "purpose": "analytics", "act": act, "jurisdiction": "eu"}
+        service.post("privacy", "/api/v1/consents", answer, 201)
+    with service.context.database.transaction(read_only=True) as tx:
+        states = tx.execute("SELECT state, reason, messages FROM accounting.accounting ORDER BY 1, 2, 3")
+        waiting = tx.execute("SELECT granted_at IS NOT NULL FROM consent.deferred_device")
+    assert ("not_permitted", "refused", 1) in states
+    assert waiting == [(True,)]
+
+
+def test_a_source_records_consents_over_the_part_of_privacy_staff(service: RunningService) -> None:
+    part = role_name(database_name(service), PART_OF[Role.PRIVACY])
+    body = {"identifier": ADA_IDENTIFIER, "purpose": "analytics", "act": "grant"}
+    assert part not in logins(service)
+    answer = service.client.post("/api/v1/consents", auth=(service.write_key, ""), json=body)
+    assert answer.status_code == 201, answer.text
+    assert part in logins(service)

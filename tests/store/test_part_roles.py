@@ -220,7 +220,6 @@ ATTACKS: Final = (
     "DELETE FROM audit.entry",
     "DELETE FROM audit.fact",
     "UPDATE audit.fact SET body = '{}'",
-    "SELECT * FROM audit.tile",
     "DELETE FROM vault.subject_key",
     "UPDATE vault.subject_key SET wrapped = wrapped",
     "UPDATE vault.epoch SET retired_at = now()",
@@ -234,9 +233,6 @@ ATTACKS: Final = (
     "INSERT INTO operations.applied_policy DEFAULT VALUES",
     "UPDATE operations.part_role SET role_name = 'x'",
     "SELECT * FROM operations.part_role",
-    "SELECT * FROM rights.request_identifier",
-    "DELETE FROM rights.suppression",
-    "UPDATE rights.suppression SET purpose = purpose",
     "DELETE FROM behavior.event",
     "UPDATE behavior.event SET bits = bits",
     "DELETE FROM identity.identifier",
@@ -282,6 +278,10 @@ ATTACKS: Final = (
 ATTACKS_OF: Final = {
     DatabaseRole.INGEST: (
         "SELECT commitment FROM audit.entry",
+        "SELECT * FROM audit.tile",
+        "DELETE FROM rights.suppression",
+        "UPDATE rights.suppression SET purpose = purpose",
+        "SELECT * FROM rights.request_identifier",
         "SELECT * FROM rights.request",
         "SELECT * FROM rights.hold",
         "SELECT * FROM segments.membership",
@@ -289,6 +289,8 @@ ATTACKS_OF: Final = {
     DatabaseRole.AUDITOR: (
         "INSERT INTO consent.record DEFAULT VALUES",
         "SELECT write_key_hash FROM sources.source",
+        "SELECT * FROM audit.tile",
+        "SELECT * FROM rights.request_identifier",
         "SELECT * FROM rights.request_value",
         "SELECT * FROM rights.suppression",
         "SELECT * FROM consent.deferred_message",
@@ -340,6 +342,29 @@ ATTACKS_OF: Final = {
         "UPDATE segments.segment_version SET version = version",
         "DELETE FROM segments.membership_change",
     ),
+    DatabaseRole.PRIVACY: (
+        "UPDATE consent.repetition SET record_id = record_id",
+        "DELETE FROM consent.record WHERE act = 'refuse'",
+        "DELETE FROM behavior.restricted_event",
+        "DELETE FROM identity.identifier",
+        "DELETE FROM identity.link",
+        "UPDATE identity.link SET profile_id = 1",
+        "UPDATE identity.canonical SET profile_id = 1",
+        "DELETE FROM rights.request",
+        "INSERT INTO rights.hold DEFAULT VALUES",
+        "DELETE FROM rights.hold",
+        "UPDATE rights.step SET rows_touched = 0",
+        "UPDATE destinations.outbox SET body = '{}'",
+        "DELETE FROM consent.withdrawal",
+        "UPDATE segments.segment SET name = 'x'",
+        "DELETE FROM segments.membership",
+        "SELECT token_hash FROM access.token",
+        "SELECT write_key_hash FROM sources.source",
+        "SELECT * FROM accounting.accounting",
+        "INSERT INTO access.lookup DEFAULT VALUES",
+        "UPDATE vault.epoch SET destroyed_at = now()",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> current_user",
+    ),
 }
 """What a part may not do although another may, or what would serve it most."""
 
@@ -383,7 +408,7 @@ def test_a_session_leads_nowhere(login: Login) -> None:
         assert login.execute("SELECT session_user::text, current_user::text").fetchone() == (name, name)
 
 
-@pytest.mark.parametrize("part", [DatabaseRole.INGEST])
+@pytest.mark.parametrize("part", [DatabaseRole.INGEST, DatabaseRole.PRIVACY])
 def test_a_part_destroys_only_keys_of_nobody(store: Database, login: Login) -> None:
     with store.transaction() as tx:
         before = tx.execute("SELECT count(*) FROM vault.subject_key")[0][0]
@@ -392,6 +417,30 @@ def test_a_part_destroys_only_keys_of_nobody(store: Database, login: Login) -> N
         "SELECT vault.throw_away_keys(array(SELECT subject_id FROM vault.subject_key))"
     ).fetchone()
     assert destroyed == (0,)
+
+
+def test_a_part_shreds_only_keys_of_closed_requests(store: Database) -> None:
+    query = "SELECT vault.shred_request_keys(array(SELECT subject_id FROM vault.subject_key))"
+    with store.transaction() as tx:
+        ((before, subject),) = tx.execute("SELECT count(*), min(subject_id) FROM vault.subject_key")
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        tx.execute(
+            """
+            INSERT INTO rights.request (request_id, kind, regime, status, received_at, due_at)
+            VALUES (%(subject)s, 'access', 'gdpr', 'received', %(now)s, %(now)s)
+            """,
+            {"subject": subject, "now": now},
+        )
+    with psycopg.connect(plain_url(open_logins(store).urls[DatabaseRole.PRIVACY])) as login:
+        assert login.execute(query).fetchone() == (0,)
+        login.execute(
+            "UPDATE rights.request SET status = 'withdrawn', closed_at = now() WHERE request_id = %s", [subject]
+        )
+        assert login.execute(query).fetchone() == (1,)
+        assert login.execute("SELECT count(*) FROM vault.subject_key").fetchone() == (before - 1,)
+        login.rollback()
+    with store.transaction() as tx:
+        tx.execute("DELETE FROM rights.request WHERE request_id = %(subject)s", {"subject": subject})
 
 
 def test_parts_log_in_with_their_roles_and_the_rest_as_the_owner(store: Database) -> None:

@@ -150,9 +150,11 @@ class _Change:
     def apply(self, keep: Identifier, sever: Identifier) -> Unmerged:
         """Apply the change in one transaction, and erase what a consent no longer covers in a second one.
 
-        The erasure must follow the commit, so that older readers of the projection can be ended before it.
+        The erasure must follow the commit, so that older readers of the projection can be ended before it. Only the owner of
+        the store rewrites the identity map, deletes events and ends sessions.
         """
-        with self.context.database.transaction() as tx:
+        database = self.context.database.owner
+        with database.transaction() as tx:
             lock = generation_store.lock_exclusive(tx)
             pair = identifier_pair(tx, self.context, keep, other=sever)
             shown = sorted(set(profile_store.owners_of(tx, pair).values()))
@@ -163,7 +165,7 @@ class _Change:
                 changed = self._replay(tx, pair, lock)
                 if self.is_dry_run:
                     return self._finish(tx, pair, before, changed=changed, now=lock.now)
-        with self.context.database.transaction() as tx:
+        with database.transaction() as tx:
             now = generation_store.lock_exclusive(tx).now
             end_reader_sessions(tx)
             return self._finish(tx, pair, before, changed=changed, now=now)

@@ -18,6 +18,7 @@ from cdp.schema.database_roles import DatabaseRole
 PART_OF: Final[Mapping[Role, DatabaseRole]] = {
     Role.AUDITOR: DatabaseRole.AUDITOR,
     Role.MARKETER: DatabaseRole.MARKETING,
+    Role.PRIVACY: DatabaseRole.PRIVACY,
 }
 """By role of a token, the part over which its requests run. Those of admins need the rights of the owner."""
 

@@ -56,8 +56,11 @@ def erase(context: Context, request_id: int, *, rows_max: int = CHUNK_ROWS_MAX) 
 
 
 def _run_transaction(context: Context, request_id: int, *, rows_max: int) -> tuple[RequestResult, frozenset[int]]:
-    """One transaction of an erasure: its result so far, and the subjects whose keys it concerns."""
-    with context.database.transaction() as tx:
+    """One transaction of an erasure: its result so far, and the subjects whose keys it concerns.
+
+    Only the owner of the store deletes from the consent ledger, and destroys keys of people.
+    """
+    with context.database.owner.transaction() as tx:
         now = generation_store.lock_exclusive(tx).now
         request = locked_request(tx, request_id)
         plan = cite(erasure_plan(), record_keeping(context.policy, request), mode=request.mode)

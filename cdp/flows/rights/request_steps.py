@@ -110,7 +110,7 @@ def shred_named(tx: Transaction, context: Context, request: Request) -> None:
         fact_store.append(tx, {"kind": "suppression.lifted", **named}, request.closed_at or request.received_at)
     request_store.delete_identifiers(tx, request.request_id)
     review_store.delete_decisions(tx, request.request_id)
-    context.vault.subject_keys.shred(tx, [request.request_id])
+    context.vault.subject_keys.shred_requests(tx, [request.request_id])
 
 
 def check_informed(*, is_informed: bool) -> None:

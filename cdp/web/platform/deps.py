@@ -37,9 +37,14 @@ def context_for(request: Request, role: Role | None) -> Context:
 
 
 def context(request: Request) -> Context:
-    """The context of the caller's role; that of the service for requests without a caller, such as those of public pages."""
+    """The context of the caller's role; that of the service for requests without a caller, such as those of public pages.
+
+    A source may do one thing that privacy staff do, record consents, over their part.
+    """
     caller: Caller | None = getattr(request.state, CALLER, None)
-    return context_for(request, None if caller is None else caller.role)
+    if caller is None:
+        return context_for(request, None)
+    return context_for(request, Role.PRIVACY if caller.source is not None else caller.role)
 
 
 def present(request: Request) -> datetime:
