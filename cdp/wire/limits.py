@@ -1,5 +1,7 @@
 """JSON values from untrusted senders: read with limits on depth and numbers. Pure."""
 
+import json
+import math
 from enum import StrEnum
 from typing import Any, Final
 
@@ -8,6 +10,9 @@ import msgspec
 DEPTH_MAX: Final = 32
 _INTEGER_MAX: Final = 2**63 - 1
 
+_DIGITS_MAX: Final = 20
+
+_encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -61,6 +66,36 @@ def read_value(text: bytes) -> Any:
         raise Unreadable(InvalidReason.MALFORMED_JSON) from None
     _check(value, DEPTH_MAX)
     return value
+
+
+def read_with_texts(text: bytes) -> Any:
+    """The value of a JSON text in which numbers that cannot be kept are texts: NaN, infinities, and those out of range.
+
+    Python's clients write them, and one of them must not cost the message. Raises Unreadable for anything else that is wrong.
+    """
+    try:
+        value = json.loads(text, parse_constant=str, parse_int=_whole, parse_float=_fraction)
+        _encode(value)  # refuses unpaired surrogates, which Python's decoder lets pass
+    except RecursionError:
+        raise Unreadable(InvalidReason.NESTED_TOO_DEEP) from None
+    except UnicodeDecodeError:
+        raise Unreadable(InvalidReason.TEXT_NOT_UNICODE) from None
+    except ValueError:
+        raise Unreadable(InvalidReason.MALFORMED_JSON) from None
+    _check(value, DEPTH_MAX)
+    return value
+
+
+def _whole(digits: str) -> int | str:
+    if len(digits) > _DIGITS_MAX:
+        return digits
+    value = int(digits)
+    return value if -_INTEGER_MAX <= value <= _INTEGER_MAX else digits
+
+
+def _fraction(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits
 
 
 def _check(value: Any, levels: int) -> None:

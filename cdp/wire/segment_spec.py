@@ -15,7 +15,7 @@ from cdp.kit.canonical import sha256
 from cdp.kit.ids import encode_id, new_id
 from cdp.wire.consents import ID_KEYS, OBJECT_KEYS, consents_in, id_text, may_refuse, names_somebody
 from cdp.wire.frame import Frame
-from cdp.wire.limits import DEPTH_MAX, InvalidReason, Unreadable, read_value
+from cdp.wire.limits import DEPTH_MAX, InvalidReason, Unreadable, read_value, read_with_texts
 from cdp.wire.message import Invalid, Message
 from cdp.wire.salvage import readable
 from cdp.wire.timestamps import happened_at, read_instant
@@ -29,10 +29,10 @@ _VOLATILE_KEYS: Final = ("sentAt", "_metadata", "writeKey")
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
     InvalidReason.MESSAGE_TOO_LARGE: f"A message may have at most {MESSAGE_BYTES_MAX} bytes of JSON.",
-    InvalidReason.MALFORMED_JSON: "The message is not valid JSON (RFC 8259); NaN, Infinity and unpaired surrogates are not allowed.",
+    InvalidReason.MALFORMED_JSON: "The message is not valid JSON (RFC 8259); unpaired surrogates are not allowed. NaN and Infinity are read as text.",
     InvalidReason.TEXT_NOT_UNICODE: "The message contains bytes that are not valid UTF-8.",
     InvalidReason.NESTED_TOO_DEEP: f"Objects and lists may be nested at most {DEPTH_MAX} levels deep.",
-    InvalidReason.NUMBER_OUT_OF_RANGE: "A number must fit into a 64-bit integer or a double.",
+    InvalidReason.NUMBER_OUT_OF_RANGE: "A number must fit into a 64-bit integer or a double; in a message, another one is read as text.",
     InvalidReason.NOT_AN_OBJECT: "A message must be a JSON object.",
     InvalidReason.WRITE_KEY_DISAGREES: "The write key in the message differs from that of the request.",
     InvalidReason.TYPE_MISSING: "A message in a batch needs a type: identify, track, page, screen, group or alias.",
@@ -72,12 +72,25 @@ def read_message(text: bytes, frame: Frame) -> Message | Invalid:
     if len(text) > MESSAGE_BYTES_MAX:
         return _unread(text, frame, InvalidReason.MESSAGE_TOO_LARGE)
     try:
-        body = read_value(text)
+        body = _value(text)
     except Unreadable as unreadable:
         return _unread(text, frame, unreadable.reason)
     if not isinstance(body, dict):
         return Invalid(frame.source, InvalidReason.NOT_AN_OBJECT.value)
     return message_of(body, frame)
+
+
+def _value(text: bytes) -> Any:
+    """The value of a message; a number that JSON or the store does not have becomes its text."""
+    try:
+        return read_value(text)
+    except Unreadable as unreadable:
+        if unreadable.reason not in (InvalidReason.MALFORMED_JSON, InvalidReason.NUMBER_OUT_OF_RANGE):
+            raise
+        try:
+            return read_with_texts(text)
+        except Unreadable:
+            raise unreadable from None
 
 
 def message_of(body: dict[str, Any], frame: Frame, *, acts: tuple[ProposedAct, ...] = ()) -> Message | Invalid:

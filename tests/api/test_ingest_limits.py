@@ -108,7 +108,7 @@ def test_one_bad_message_never_fails_its_batch(client: httpx.Client, recorder: R
     texts = [
         json.dumps(GOOD),
         json.dumps({**GOOD, "name": "a" * 33_000}),
-        '{"type":"page","userId":"u","properties":{"revenue":NaN}}',
+        '{"type":"page","userId":"u","properties":{"revenue":oops}}',
         '{"type":"page"}',
         '{"type":"page","userId":"a\\u0000b"}',
         "[" * 5_000 + "]" * 5_000,

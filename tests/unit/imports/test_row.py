@@ -229,7 +229,13 @@ def test_json_lines_are_reached_by_paths(tmp_path: Path) -> None:
     text = "format: jsonl\nevent: A\nidentifiers: {user_id: user.id}\n"
     content = b'{"user": {"id": 5}}\n\n{"user": 1}\n[1]\n{"user": NaN}\n{broken\n'
     with rows(tmp_path, "a.txt", content, text) as found:
-        assert [each.reason for each in found] == [None, None, *[RowReason.ROW_MALFORMED] * 3]
+        assert [each.reason for each in found] == [
+            None,
+            None,
+            RowReason.ROW_MALFORMED,
+            None,
+            RowReason.ROW_MALFORMED,
+        ]
         read = row_reader(mapping_of(tmp_path, text), SHOP, b"")
         assert isinstance(first := read(found[0], NOON), Message)
         assert first.body["userId"] == "5"
