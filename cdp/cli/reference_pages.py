@@ -17,6 +17,7 @@ from cdp.cli.command import EXIT_CODES, code_of
 from cdp.cli.main import COMMANDS
 from cdp.cli.main import cdp as root
 from cdp.consent.signals.gpp import reference as gpp_reference
+from cdp.flows.imports import odd_values
 from cdp.flows.rights.request_steps import REFUSALS
 from cdp.identity import odd_forms
 from cdp.kit.config import SETTINGS
@@ -40,6 +41,7 @@ def pages() -> dict[str, str]:
         **segment_manual.pages(),
         **gpp_reference.pages(),
         **odd_forms.pages(load_policy(shipped_folder("policies")).identifiers),
+        **odd_values.pages(load_policy(shipped_folder("policies"))),
         **part_reference.pages(),
         "commands.md": commands_page(),
         "api.md": api_page(openapi_of(describe())),

@@ -10,6 +10,8 @@ Thousands = Literal["", ".", ",", "'", " "]
 
 _NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_LONG: Final = re.compile(r"[-+]?[0-9]{19,}")
+"""A whole number that would lose digits: rather an id than an amount."""
 _WHOLE: Final = re.compile(r"([-+]?[0-9]{1,18})\.0+")
 """A whole number in a column with gaps, as data-frame tools write it."""
 _MINUS: Final = "\u2212"
@@ -43,7 +45,7 @@ class NumberFormat:
             return int(text)
         if is_whole and (whole := _WHOLE.fullmatch(text)) is not None:
             return int(whole[1])
-        if is_whole or not _NUMBER.fullmatch(text):
+        if is_whole or _LONG.fullmatch(text) or not _NUMBER.fullmatch(text):
             raise MalformedNumber
         return float(text)
 

@@ -133,14 +133,14 @@ def _cells(arrow: Any, batch: "RecordBatch", place: int) -> list[Any]:
     if arrow.types.is_timestamp(column.type) and column.type.unit == "ns":
         column = column.cast(arrow.timestamp("us", column.type.tz), safe=False)
     try:
-        return [_plain(cell) for cell in column.to_pylist()]
+        return [plain_cell(cell) for cell in column.to_pylist()]
     except (ValueError, OverflowError, KeyError):
         return [_one(cell) for cell in column]
 
 
 def _one(cell: Any) -> Any:
     try:
-        return _plain(cell.as_py())
+        return plain_cell(cell.as_py())
     except (ValueError, OverflowError, KeyError):
         return _UNREADABLE
 
@@ -161,7 +161,7 @@ def _length(cell: Any) -> int:
     return len(repr(cell)) if isinstance(cell, list | dict) else 8
 
 
-def _plain(cell: Any) -> Any:
+def plain_cell(cell: Any) -> Any:
     """A cell of a row; times and decimals keep their types. Raises ValueError for bytes that are not text."""
     if isinstance(cell, float) and not math.isfinite(cell):
         return None if math.isnan(cell) else "Infinity"
@@ -189,4 +189,4 @@ def _nested(cell: Any) -> Any:
     if isinstance(cell, bool | int | str) or cell is None:
         return cell
     convert = _TEXTS.get(type(cell))
-    return _plain(cell) if isinstance(cell, float | bytes) else str(cell) if convert is None else convert(cell)
+    return plain_cell(cell) if isinstance(cell, float | bytes) else str(cell) if convert is None else convert(cell)

@@ -136,7 +136,7 @@ def _json_lines(lines: BoundedLines) -> Iterator[Row]:
         value: object = None
         if reason is None:
             try:
-                value = json.loads(line, parse_constant=_constant)
+                value = json.loads(line, parse_constant=json_constant)
             except (ValueError, RecursionError):
                 reason = RowReason.ROW_MALFORMED
         if reason is None and not isinstance(value, dict):
@@ -144,6 +144,6 @@ def _json_lines(lines: BoundedLines) -> Iterator[Row]:
         yield Row(number, value if isinstance(value, dict) else {}, reason, line=lines.count)
 
 
-def _constant(name: str) -> str | None:
+def json_constant(name: str) -> str | None:
     """What JSON does not have and Python writes: NaN is absent, an infinity is a text, and so not a number."""
     return None if name == "NaN" else name

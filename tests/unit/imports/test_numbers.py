@@ -52,6 +52,8 @@ def test_a_number_as_it_is_declared(written: NumberFormat, text: object, number:
         (GERMAN, "12,50 €"),
         (AMERICAN, "1,234,56"),
         (NumberFormat(), ""),
+        (NumberFormat(), "98765432109876543210"),
+        (NumberFormat(), 98765432109876543210),
         (NumberFormat(), True),
         (NumberFormat(), None),
         (NumberFormat(), "١٢"),
