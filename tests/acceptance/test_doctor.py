@@ -119,7 +119,7 @@ def test_each_pool_names_itself_to_the_server(own: Shell) -> None:
             )
             return {name for (name,) in rows}
 
-        until(lambda: names() == {"cdp-api", "cdp-ingest", "cdp-worker", "cdp-health"})
+        until(lambda: names() == {"cdp-api", "cdp-privacy", "cdp-ingest", "cdp-worker", "cdp-health"})
         admin = own.json("token", "create", "eve", "--role", "admin")["token"]
         metrics = service.request("GET", "/metrics", headers={"Authorization": f"Bearer {admin}"}).text
         for use in ("api", "ingest", "worker", "health"):
