@@ -16,13 +16,15 @@ from cdp.consent.receipt import is_genuine, stated_by
 from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
+from cdp.policy.model import Policy
 from cdp.rights.model import Status
 from cdp.rights.plan import export_plan
 from cdp.vault.sign import is_signed
 from tests.support.controllers import RESPONSIBLE, with_controller
+from tests.support.deferring import open_deferring
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.people import ADA, BOB, WEB
-from tests.support.policies import changed, permit_all, shipped
+from tests.support.policies import changed, documents_of, permit_all, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
@@ -126,6 +128,77 @@ def test_categories_that_would_do_harm_are_held_but_not_shown(database: Database
     text = json.dumps(data)
     assert "DE0212" not in text
     assert {"held_but_not_shown": "user.financial"} in [each["value"] for each in data["data"]["behavior.trait"]]
+
+
+HARMFUL = "DE02120300000000202051"
+
+
+def with_accounts(policy: Policy) -> Policy:
+    """The policy with accounts at banks as a trait, a property, a field of the context and a computed trait."""
+    account = {"type": "string", "keep": "sealed", "category": "user.financial"}
+    balance = {"type": "number", "keep": "plain", "category": "user.financial.account"}
+    analytics = documents_of(policy)["purposes.yaml"]["purposes"]["analytics"]
+    analytics["categories"].append("user.financial")
+    categories = {"user.financial": "Accounts at banks", "user.financial.account": "Balances"}
+    policy = changed(policy, "purposes.yaml", categories=categories, purposes={"analytics": analytics})
+    paid = {
+        "retention_class": "transactions",
+        "category": "user.behavior.purchase_history",
+        "properties": {"account": account, "balance": balance},
+    }
+    policy = changed(
+        policy,
+        "events.yaml",
+        traits={"iban": account},
+        events={"Paid": paid},
+        context={"wallet": account, "wallet.owner": {"type": "string", "keep": "sealed", "category": "user.name"}},
+    )
+    read = {"event": "Paid", "property": "balance", "purpose": "analytics", "text": "Balance"}
+    last = {**read, "kind": "last", "category": "user.behavior"}
+    return changed(
+        policy, "traits.yaml", traits={"last_balance": last, "balances": {**last, "kind": "sum", "within_days": 30}}
+    )
+
+
+PAID = track(
+    "Paid",
+    userId="ada",
+    properties={"account": HARMFUL, "balance": 424242.5},
+    context={"wallet": {"iban": HARMFUL, "owner": "Ada"}},
+)
+
+
+def test_no_section_shows_what_would_do_harm(database: Database, tmp_path: Path) -> None:
+    rights = open_request_pipeline(database, with_accounts(permit_all()), tmp_path)
+    rights.pipeline.send(ADA, identify(userId="ada", traits={"iban": HARMFUL}), PAID)
+    data = rights.export(("user_id", "ada"))["data"]
+    withheld = {"held_but_not_shown": "user.financial"}
+    days = {row["trait"]: row for row in data["behavior.bucket"]}
+    (paid,) = [row for row in data["behavior.event"] if row["name"] == "Paid"]
+    assert days["last_balance"]["last"] == {"held_but_not_shown": "user.financial.account"}
+    assert days["balances"]["total"] == {"held_but_not_shown": "user.financial.account"}
+    assert paid["properties"] == {"balance": {"held_but_not_shown": "user.financial.account"}}
+    assert paid["message"]["properties"] == {"account": withheld}
+    assert paid["message"]["context"] == {"wallet": {"iban": withheld, "owner": "Ada"}}
+    assert HARMFUL not in json.dumps(data)
+    assert "424242" not in json.dumps(data)
+
+
+def test_what_waits_for_an_answer_shows_nothing_that_would_do_harm(database: Database, tmp_path: Path) -> None:
+    store = open_deferring(database, open_request_pipeline(database, with_accounts(shipped()), tmp_path))
+    body = {"anonymousId": "d", "messageId": "m"}
+    sent = track(
+        "Paid", **body, properties=PAID["properties"], context={**PAID["context"], "traits": {"iban": HARMFUL}}
+    )
+    assert store.send(sent) == "deferred"
+    (message,) = store.rights.export(("anonymous_id", "d"))["data"]["consent.deferred_message"]
+    withheld = {"held_but_not_shown": "user.financial"}
+    assert message["message"]["properties"]["account"] == withheld
+    assert message["message"]["context"] == {
+        "wallet": {"iban": withheld, "owner": "Ada"},
+        "traits": {"iban": withheld},
+    }
+    assert "424242" not in json.dumps(message)
 
 
 def test_the_page_can_be_read_and_runs_nothing(rights: RequestPipeline) -> None:

@@ -19,6 +19,7 @@ from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
 from cdp.policy.model import Policy
+from cdp.rights.disclosure import disclosed_day, disclosed_message, property_category, trait_category
 from cdp.rights.execute import EVENT_TABLES
 from cdp.rights.plan import Section
 from cdp.rights.withhold import withhold
@@ -212,17 +213,22 @@ def _completed(lookups: ExportLookups, section: Section, row: Row, *, values: di
     """The row with derived fields: its identifier, request id, segment text or expiry, and withheld values."""
     if section.table in EVENT_TABLES:
         return _completed_event(lookups, section, row, values=values)
+    plan = lookups.policy.events
     if section.table == "consent.deferred_message" and values["message"] is not None:
         own = frozenset(Identifier(entry["type"], entry["value"]) for entry in lookups.identifiers.values())
         body = values["message"]["body"]
-        return values | {"message": named_beside(lookups.policy, body, own).hide(body)}
+        shown = disclosed_message(plan, _event_of(body), body)
+        return values | {"message": named_beside(lookups.policy, body, own).hide(shown)}
     if section.table == "behavior.trait":
-        plan = lookups.policy.events.traits.get(row["name"])
-        category = plan.category if plan else lookups.policy.events.unknown_category
+        category = trait_category(plan, row["name"])
         usable = [key for key in values["purposes"] if lookups.may_use(key, category)]
         disclosed = withhold({"plain": values.pop("plain"), "value": values.pop("value")}, lambda _: category)
         value = disclosed["plain"] if row["plain"] is not None else disclosed["value"]
         return values | {"purposes": usable, "value": value}
+    if section.table == "behavior.bucket":
+        trait = lookups.policy.traits.get(row["trait"])
+        read = lookups.policy.property_of(trait.event, trait.property) if trait and trait.property else None
+        return disclosed_day(trait, read, values)
     if row.get("identifier_id") in lookups.identifiers and section.table != "identity.identifier":
         values = {"identifier": dict(lookups.identifiers[row["identifier_id"]])} | values
     if "request_id" in row:
@@ -232,22 +238,18 @@ def _completed(lookups: ExportLookups, section: Section, row: Row, *, values: di
     return values
 
 
+def _event_of(body: Mapping[str, Any]) -> str:
+    """The name under which the tracking plan has a message as it was sent."""
+    name = body.get("event") if body.get("type") == "track" else body.get("type")
+    return name if isinstance(name, str) else ""
+
+
 def _completed_event(lookups: ExportLookups, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
     plan = lookups.policy.events
     name = lookups.event_name(row["name_id"]) or ""
-    event = plan.events.get(name)
-
-    def category_of(key: str) -> str:
-        if key.startswith("context.") and key.removeprefix("context.") in plan.context:
-            return plan.context[key.removeprefix("context.")].category or plan.category_of(name)
-        if event is not None and key in event.properties:
-            return event.properties[key].category
-        return plan.unknown_category if event is None else plan.category_of(name)
-
-    message = values["message"]
-    if isinstance(message, dict) and isinstance(message.get("properties"), dict):
-        values["message"] = message | {"properties": withhold(message["properties"], category_of)}
-    values |= {"properties": withhold(values["properties"] or {}, category_of)}
+    if isinstance(values["message"], dict):
+        values["message"] = disclosed_message(plan, name, values["message"])
+    values["properties"] = withhold(values["properties"] or {}, lambda key: property_category(plan, name, key))
     if section.table != "behavior.event":  # kept until the restriction ends
         return values
     keep_for_days = lookups.policy.retention.classes[row["retention_class"]].keep_for_days
