@@ -10,7 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
-from cdp.behavior.model import EVENT_NAMES, Classified, Mistyped, Plain, Term, Terms
+from cdp.behavior.model import (
+    EVENT_NAMES,
+    TAKEN_BACK,
+    Classified,
+    Mistyped,
+    Plain,
+    StatedPlain,
+    TakenBack,
+    Term,
+    Terms,
+)
 from cdp.behavior.rules import ContextRules, PlanRules, PropertyRule, cut_query, term_type
 
 _CLIENT_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
@@ -121,11 +131,13 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
         if kept:
             sealed["context"] = kept
     _sort_properties(kind, body, event.properties, rules=rules, sorter=sorter, sealed=sealed)
-    plain_traits: dict[str, Plain] = {}
+    plain_traits: dict[str, StatedPlain] = {}
     sealed_traits: dict[str, Any] = {}
     traits = _stated(kind, body, context)
     if traits:
-        sealed_traits, unplanned = sorter.sort(traits, rules.traits, rules.seals_traits, plain=plain_traits)
+        converted: dict[str, Plain] = {}
+        sealed_traits, unplanned = sorter.sort(traits, rules.traits, rules.seals_traits, plain=converted)
+        plain_traits = {**converted, **_taken_back(traits, rules.traits)}
         if unplanned:
             sealed["traits"] = unplanned
     missing: tuple[Mistyped, ...] = ()
@@ -155,9 +167,9 @@ def terms_of(classified: Iterable[Classified]) -> set[Term]:
         for value in message.plain.values():
             if type(value) is Term:
                 terms.add(value)
-        for value in message.plain_traits.values():
-            if type(value) is Term:
-                terms.add(value)
+        for stated in message.plain_traits.values():
+            if type(stated) is Term:
+                terms.add(stated)
     return terms
 
 
@@ -165,8 +177,8 @@ def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
     """The same message, with terms refused by a full vocabulary moved from plain to sealed."""
     if not terms.refused:
         return classified
-    plain, refused = _split(classified.plain, terms.refused)
-    plain_traits, refused_traits = _split(classified.plain_traits, terms.refused)
+    refused = _refused(classified.plain, terms.refused)
+    refused_traits = _refused(classified.plain_traits, terms.refused)
     if not refused and not refused_traits:
         return classified
     properties = classified.sealed.get("properties")
@@ -175,9 +187,9 @@ def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
         texts = {name: term.text for name, term in refused.items()}
         sealed = sealed | {"properties": (properties if isinstance(properties, dict) else {}) | texts}
     return classified._replace(
-        plain=plain,
+        plain={name: value for name, value in classified.plain.items() if name not in refused},
         sealed=sealed,
-        plain_traits=plain_traits,
+        plain_traits={name: value for name, value in classified.plain_traits.items() if name not in refused_traits},
         sealed_traits={**classified.sealed_traits, **{name: term.text for name, term in refused_traits.items()}},
         mistyped=(
             *classified.mistyped,
@@ -207,6 +219,15 @@ def _stated(kind: str, body: Mapping[str, Any], context: Any) -> Mapping[str, An
     if isinstance(own, dict):
         return {**context_traits, **own} if isinstance(context_traits, dict) else own
     return context_traits if isinstance(context_traits, dict) else {}
+
+
+def _taken_back(traits: Mapping[str, Any], rules: Mapping[str, PropertyRule]) -> dict[str, TakenBack]:
+    """The planned traits that a message states to be null."""
+    return {
+        name: TAKEN_BACK
+        for name, value in traits.items()
+        if value is None and (rule := rules.get(name)) is not None and not rule.is_dropped
+    }
 
 
 def _inherited(rule: "PropertyRule | ContextRules | None") -> PropertyRule | None:
@@ -262,7 +283,5 @@ def _without_query(page: Any, planned: object) -> Any:
     }
 
 
-def _split(values: Mapping[str, Plain], refused: frozenset[Term]) -> tuple[dict[str, Plain], dict[str, Term]]:
-    kept = {name: value for name, value in values.items() if value not in refused}
-    sealed = {name: value for name, value in values.items() if type(value) is Term and value in refused}
-    return kept, sealed
+def _refused(values: Mapping[str, StatedPlain], refused: frozenset[Term]) -> dict[str, Term]:
+    return {name: value for name, value in values.items() if isinstance(value, Term) and value in refused}

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NewType
 
@@ -36,6 +37,17 @@ Plain = int | float | Term
 """What may be stored in plain: numbers, booleans, instants (integer microseconds since 1970), terms."""
 
 
+class TakenBack(Enum):
+    """The value of a stated trait that was taken back, as clients do with `null`: it is stored as the JSON value null."""
+
+    TAKEN_BACK = None
+
+
+TAKEN_BACK: Final = TakenBack.TAKEN_BACK
+StatedPlain = Plain | TakenBack
+"""What of a stated trait is stored in plain."""
+
+
 class Terms(NamedTuple):
     """The result of interning: ids by term, and the new terms that a full vocabulary refused."""
 
@@ -65,7 +77,7 @@ class Classified(NamedTuple):
     category: str
     plain: dict[str, Plain]
     sealed: dict[str, Any]
-    plain_traits: Mapping[str, Plain] = _NONE
+    plain_traits: Mapping[str, StatedPlain] = _NONE
     sealed_traits: Mapping[str, Any] = _NONE
     unknown: int = 0
     mistyped: tuple[Mistyped, ...] = ()
@@ -75,7 +87,7 @@ class Classified(NamedTuple):
     def with_traits_aside(self, keep: Collection[str]) -> "Classified":
         """The same with all traits but those to `keep` sealed with the event instead of stated about the person."""
         aside = {
-            name: value.text if isinstance(value, Term) else value
+            name: value.text if isinstance(value, Term) else None if value is TAKEN_BACK else value
             for name, value in (*self.plain_traits.items(), *self.sealed_traits.items())
             if name not in keep
         }
@@ -145,7 +157,7 @@ class Bucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StatedTrait:
-    """One stated trait of an anchor; exactly one of `plain` and `sealed` is set."""
+    """One stated trait of an anchor; exactly one of `plain` and `sealed` is set, but for one read that was taken back."""
 
     anchor_id: AnchorId
     name: str
@@ -153,7 +165,7 @@ class StatedTrait:
     received_at: datetime
     event_id: EventId
     bits: int
-    plain: Plain | None = None
+    plain: StatedPlain | None = None
     sealed: bytes | None = None
     is_rectified: bool = False
 

@@ -23,7 +23,7 @@ from cdp.policy.model import Policy
 from cdp.rights.model import Status
 from cdp.sources.model import SourceKind
 from tests.support.ingest_endpoint import IngestEndpoint, open_ingest_endpoint
-from tests.support.policies import ROOT, shipped
+from tests.support.policies import ROOT, permit_all, shipped
 
 pytestmark = pytest.mark.postgres
 
@@ -66,6 +66,14 @@ def verdicts(endpoint: IngestEndpoint, identifier: tuple[str, str]) -> dict[str,
 
 def profile(endpoint: IngestEndpoint, identifier: tuple[str, str]) -> Any:
     return look_up_profile(endpoint.context, Identifier(*identifier), actor="operator")
+
+
+def test_null_takes_a_trait_back(opened: Opened) -> None:
+    with opened(permit_all()) as endpoint:
+        assert send(endpoint, "null-takes-a-trait-back", "batch.json") == 200
+        assert profile(endpoint, ("user_id", "n1")).traits == {}
+        with endpoint.context.database.transaction(read_only=True) as tx:
+            assert {traits for (traits,) in tx.execute("SELECT traits::text FROM consent.permitted")} == {"{}"}
 
 
 def test_allowed_ids_as_an_object_grant_what_they_name(opened: Opened) -> None:

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from sqlalchemy import Engine
 
-from cdp.behavior.model import Plain, Term, Terms
+from cdp.behavior.model import TAKEN_BACK, StatedPlain, Term, Terms
 from cdp.behavior.rules import PlanRules
 from cdp.kit.db import Transaction
 
@@ -72,10 +72,12 @@ def texts_of(tx: Transaction, numbers: set[int]) -> dict[int, Term]:
     return {number: Term(vocabulary, text) for number, vocabulary, text in rows}
 
 
-def plain_text(plain: Plain | None, ids: Mapping[Term, int]) -> str | None:
+def plain_text(plain: StatedPlain | None, ids: Mapping[Term, int]) -> str | None:
     """The JSON of one plain value as it is stored, a term as its id."""
     if plain is None:
         return None
+    if plain is TAKEN_BACK:
+        return "null"
     return _encode(ids[plain] if isinstance(plain, Term) else plain).decode()
 
 

@@ -98,7 +98,8 @@ def traits_of(
     """The plain stated traits in force of each permitted (profile, purpose), empty where there are none.
 
     Of the statements that carry the purpose's bit, occurred since it was permitted and after `expired_at`, a rectified
-    one wins, then the latest (occurred_at, received_at, event_id). A winner that is sealed hides older plain ones. Where a
+    one wins, then the latest (occurred_at, received_at, event_id). A winner that is sealed, or was taken back, hides older
+    plain ones. Where a
     purpose has a statement of a trait that was rectified for other purposes, it has the rectified value.
     """
     rows = tx.execute(
@@ -163,7 +164,7 @@ _IN_FORCE: Final = """
         FROM in_force w LEFT JOIN rectified r USING (profile_id, name)
     )
     SELECT a.profile_id, a.purpose,
-           coalesce(jsonb_object_agg(w.name, w.plain) FILTER (WHERE w.plain IS NOT NULL), '{{}}')
+           coalesce(jsonb_object_agg(w.name, w.plain) FILTER (WHERE w.plain IS NOT NULL AND w.plain <> 'null'), '{{}}')
     FROM permitted a LEFT JOIN shown w USING (profile_id, purpose)
     GROUP BY a.profile_id, a.purpose
 """

@@ -124,6 +124,7 @@ def _traits(tx: Transaction, context: Context, profile_id: int) -> dict[str, Any
     return {
         name: values[name] if trait.sealed is not None else _stated(context, name, trait.plain)
         for name, trait in sorted(latest.items())
+        if trait.sealed is not None or trait.plain is not None  # otherwise it was taken back
     }
 
 

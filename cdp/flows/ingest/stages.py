@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.ages import AGE, BIRTHDAY, AgeAuthority, StatedAge, stated_age
-from cdp.behavior.model import Classified, EventId
+from cdp.behavior.model import TAKEN_BACK, Classified, EventId, Plain
 from cdp.consent.in_effect import GrantsInEffect
 from cdp.consent.model import Verdict
 from cdp.consent.signals.model import SignalProposal
@@ -87,7 +87,13 @@ class ReadMessage(NamedTuple):
     def states_age(self) -> bool:
         """Whether the message has a trait from which an age may follow."""
         classified = self.classified
-        return AGE in classified.plain_traits or BIRTHDAY in classified.sealed_traits
+        return self._stated_age is not None or BIRTHDAY in classified.sealed_traits
+
+    @property
+    def _stated_age(self) -> Plain | None:
+        """The age under its own name. Taking it back raises nobody's age: what was stated before still counts."""
+        value = self.classified.plain_traits.get(AGE)
+        return None if value is TAKEN_BACK else value
 
     def age(self) -> StatedAge | None:
         """The age that the message states, with the authority of its source."""
@@ -96,7 +102,7 @@ class ReadMessage(NamedTuple):
         if sent.source.kind is SourceKind.SERVER:
             authority = AgeAuthority.IMPORTED if sent.is_imported else AgeAuthority.AUTHENTICATED
         return stated_age(
-            classified.plain_traits.get(AGE),
+            self._stated_age,
             classified.sealed_traits.get(BIRTHDAY),
             authority=authority,
             occurred_at=sent.occurred_at,
