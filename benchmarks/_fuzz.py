@@ -5,6 +5,7 @@ import copy
 import gzip
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 CONNECTIONS: Final = 32
+_TOLD_EVERY: Final = 10_000
 _ADDRESSES: Final = 200
 """The clients come from so many addresses of the loopback network, for an address may send few wrong keys."""
 _ANSWER_SECONDS: Final = 60.0
@@ -41,7 +43,18 @@ _PATHS: Final = (
     "/v1/group",
     "/v1/t",
     "/beacon/v1/batch",
+    "/mp/collect",
+    "/g/collect",
+    "/ga/wk_x/g/collect",
 )
+_PARAMETERS: Final = (
+    "gdpr", "gdpr_consent", "gpp", "us_privacy", "en", "cid", "uid", "_p", "_s", "dl", "ul", "gcs", "gcd", "npa", "cu", "ep.sku",
+    "epn.value", "up.plan", "upn.age", "pr1", "pr200", "api_secret", "", "a",
+)  # fmt: skip
+_ODD_TEXTS: Final = (
+    "", "1", "granted", "%", "%00", "%ff%fe", "%ed%a0%80", "NaN", "9" * 400, "G111", "13r3r3r2r5", "idA~pr1~~k0~v0x", "CQ" + "A" * 50,
+    "DBAA", "1YNN", "x" * 2_000,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,9 @@ class _Source:
 
     def ingest(self) -> FuzzedRequest:
         """A message or a batch with values of other types, and fields at other places."""
-        return self._request("POST", self.chance.choice(_PATHS), _dumped(self._mutated(self._body())), self._key())
+        method = self.chance.choices(("POST", "GET"), weights=(19, 1))[0]
+        path = self.chance.choice(_PATHS) + self._query()
+        return self._request(method, path, _dumped(self._mutated(self._body())), self._key())
 
     def bytes_of_json(self) -> FuzzedRequest:
         """A body whose bytes are damaged, cut, nested, repeated or wrongly compressed."""
@@ -129,7 +144,25 @@ class _Source:
             request[self.chance.randrange(until)] = self.chance.randrange(256)
         return bytes(request)
 
+    def _query(self) -> str:
+        """Nothing, or parameters: few, as many as are read, or more."""
+        if self.chance.random() < 0.7:
+            return ""
+        count = self.chance.choice((1, 3, 10, 60, 600))
+        names, texts = self.chance.choices(_PARAMETERS, k=count), self.chance.choices(_ODD_TEXTS, k=count)
+        return "?" + "&".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+
     def _body(self) -> dict[str, Any]:
+        if self.chance.random() < 0.1:
+            consent = {"ad_user_data": "DENIED", "ad_personalization": "GRANTED"}
+            event = {"name": "purchase", "params": {"value": 5, "items": [{"item_id": "A1"}]}, "timestamp_micros": 1}
+            return {
+                "client_id": "1.2",
+                "user_id": "u1",
+                "consent": consent,
+                "user_properties": {"plan": {"value": "x"}},
+                "events": [event],
+            }
         message: dict[str, Any] = {
             "type": self.chance.choice(("track", "identify", "page", "group", "alias", "screen")),
             "event": "Order Completed",
@@ -193,6 +226,11 @@ async def send_fuzzed(port: int, requests: Iterator[FuzzedRequest], count: int) 
             request = next(requests)
             status = await _answered(port, request, f"127.0.0.{2 + number % _ADDRESSES}")
             statuses[status] += 1
+            if number % _TOLD_EVERY == _TOLD_EVERY - 1:
+                print(
+                    f"{number + 1:,} requests, {sum(statuses[code] for code in statuses if code >= 500)} × 5xx",
+                    file=sys.stderr,
+                )
             if status >= 500 and len(failed) < 10:
                 failed.append(f"{status} {request.content[:300]!r}")
 
