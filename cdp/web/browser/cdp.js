@@ -112,6 +112,12 @@
     waiting = waiting.filter(one => queue.includes(one.made) || (error ? one.reject(error) : one.resolve()));
   }
 
+  // text/plain needs no preflight, and the service reads the bytes, not the label
+  const post = messages => fetch(HOST + "/v1/batch", {
+    method: "POST", body: body(messages), keepalive: true, credentials: "omit", referrerPolicy: "no-referrer",
+    headers: { "Content-Type": "text/plain" },
+  });
+
   async function flush() {
     timer = 0;
     if (busy || !queue.length) return;
@@ -119,11 +125,7 @@
     const sent = head(queue);
     let wait = -1;
     try {
-      // text/plain needs no preflight, and the service reads the bytes, not the label
-      const response = await fetch(HOST + "/v1/batch", {
-        method: "POST", body: body(sent), keepalive: true, credentials: "omit", referrerPolicy: "no-referrer",
-        headers: { "Content-Type": "text/plain" },
-      });
+      const response = await post(sent);
       if (response.status === 200 || (response.status >= 400 && response.status < 500 && response.status !== 429 &&
           response.status !== 408)) {
         let error = null;
@@ -141,12 +143,15 @@
     else if (queue.length) plan(0);
   }
 
-  // The page may end now. Events count as sent once the browser has taken them; an answer waits for its confirmation.
+  // The page may end now. Events count as sent once the browser has taken them; an answer waits for its confirmation. A request
+  // that outlives its page carries no cookies; a beacon, for browsers without such requests, always carries those of its host.
+  const outlives = "keepalive" in Request.prototype;
   function leave() {
     let left = queue;
-    while (left.length) {
+    while (left.length && navigator.onLine) {
       const sent = head(left);
-      if (!navigator.sendBeacon(HOST + "/v1/batch", new Blob([body(sent)], { type: "text/plain" }))) break;
+      if (outlives) post(sent).catch(() => {});
+      else if (!navigator.sendBeacon(HOST + "/v1/batch", new Blob([body(sent)], { type: "text/plain" }))) break;
       left = left.slice(sent.length);
     }
     queue = [...queue.slice(0, queue.length - left.length).filter(isAnswer), ...left];
