@@ -232,6 +232,25 @@ def test_a_browser_without_requests_that_outlive_a_page_hands_over_a_beacon(shop
     assert tab.run("return cdp.state().queued") == 0
 
 
+def test_a_message_that_is_too_long_is_not_sent_and_a_logout_forgets_person_and_device(
+    shop: Shop, browser: Chromium
+) -> None:
+    tab = browser.open(shop.site.url + "/")
+    tab.run(
+        "await cdp.consent({analytics: true}); cdp.identify('u-17'); cdp.track('Product Viewed', {name: 'x'.repeat(32000)})"
+    )
+    at_rest(tab)
+    device = kept(tab)["cdp"]["id"]
+    assert tab.run("return cdp.state().dropped") == 1
+    assert any("was not sent" in line for line in browser.lines())
+    tab.run("cdp.reset(); cdp.page()")
+    at_rest(tab)
+    answer, identify, page = sent(browser)
+    assert ("userId" in answer, identify["userId"], "userId" in page) == (False, "u-17", False)
+    assert answer["anonymousId"] == identify["anonymousId"] == device != page["anonymousId"]
+    assert tab.run("return cdp.state().needsAnswer") is False
+
+
 def test_offline_it_keeps_a_bounded_queue_and_never_drops_an_answer(shop: Shop, browser: Chromium) -> None:
     tab = browser.open(shop.site.url + "/")
     tab.run("await cdp.consent({analytics: true})")
