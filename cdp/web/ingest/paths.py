@@ -61,8 +61,8 @@ def settings_key(path: str) -> str | None:
 
 
 def is_claimed(path: str) -> bool:
-    """Whether a path is one of the ingest endpoint: all of `/v1/`, so that SDKs get no errors but its own."""
-    return path.startswith("/v1/") or path == CONFIG_PATH or ingest_path(path) is not None
+    """Whether a path without a slash at its end, outside `/v1/`, is one of the ingest endpoint."""
+    return path == CONFIG_PATH or ingest_path(path) is not None
 
 
 def allowed_methods(path: str) -> str:

@@ -117,7 +117,7 @@ class IngestEndpoint:
 
     def claims(self, path: str) -> bool:
         """True for the paths of the spec and all of `/v1/`, so that SDKs only get the errors of this endpoint."""
-        return is_claimed(_plain(path))
+        return path.startswith("/v1/") or is_claimed(_plain(path))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one HTTP request."""
