@@ -223,6 +223,8 @@ def _stated(kind: str, body: Mapping[str, Any], context: Any) -> Mapping[str, An
 
 def _taken_back(traits: Mapping[str, Any], rules: Mapping[str, PropertyRule]) -> dict[str, TakenBack]:
     """The planned traits that a message states to be null."""
+    if None not in traits.values():  # as usual
+        return {}
     return {
         name: TAKEN_BACK
         for name, value in traits.items()

@@ -97,10 +97,25 @@ def _notices(messages: Sequence[ReadMessage], ended: BatchOutcomes) -> Counter[t
         }
     )
     for read in messages:
-        source_id = read.message.source.source_id
-        for kind, subject, count in _notices_of(read, is_other_body=read.position in ended.other_bodies):
-            notices[source_id, kind, subject] += count
+        is_other_body = read.position in ended.other_bodies
+        if is_other_body or _may_be_odd(read):
+            source_id = read.message.source.source_id
+            for kind, subject, count in _notices_of(read, is_other_body=is_other_body):
+                notices[source_id, kind, subject] += count
     return notices
+
+
+def _may_be_odd(read: ReadMessage) -> bool:
+    """Whether there can be a notice about a message: of most there is none, and this is cheaper than to look for them."""
+    message, signals = read.message, read.signals
+    return bool(
+        message.occurred_at >= message.received_at
+        or read.ignored
+        or read.classified.unknown
+        or signals.malformed
+        or signals.unknown
+        or signals.unrecorded
+    )
 
 
 def _notices_of(read: ReadMessage, *, is_other_body: bool) -> Iterator[tuple[NoticeKind, str, int]]:
