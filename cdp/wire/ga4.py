@@ -19,7 +19,7 @@ from cdp.wire.limits import Unreadable, read_value
 from cdp.wire.request_refusal import RequestRefused
 
 PARAMETERS_MAX: Final = 500
-"""The most parameters of one query or line."""
+"""The most parameters of one query, on every ingest path, or of one line."""
 
 EVENTS: Final[Mapping[str, str]] = {
     "add_payment_info": "Payment Info Entered",
@@ -83,7 +83,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_JSON: Final = RequestRefused("invalid_json", "The body must be one JSON object in UTF-8.")
 _NO_EVENTS: Final = RequestRefused("events_missing", 'The body must contain a list of events under "events".')
 _TOO_MANY: Final = RequestRefused("too_many_messages", f"A request may hold at most {MESSAGES_MAX:,} events.")
-_TOO_MANY_PARAMETERS: Final = RequestRefused(
+TOO_MANY_PARAMETERS: Final = RequestRefused(
     "too_many_parameters", f"A query or a line may have at most {PARAMETERS_MAX} parameters."
 )
 
@@ -121,7 +121,7 @@ def read_collect(query: str, body: bytes) -> Envelope | RequestRefused:
         shared = _parameters(query)
         lines = [_parameters(line) for line in body.decode("utf-8", "replace").splitlines() if line.strip()]
     except ValueError:
-        return _TOO_MANY_PARAMETERS
+        return TOO_MANY_PARAMETERS
     if len(lines) > MESSAGES_MAX:
         return _TOO_MANY
     consent: dict[str, Any] = {"google": {key: shared[key] for key in ("gcs", "gcd") if key in shared}}

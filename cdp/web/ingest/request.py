@@ -14,6 +14,7 @@ from cdp.consent.signals.gpc import has_gpc
 from cdp.consent.signals.model import NO_REQUEST_SIGNALS, RequestSignals
 from cdp.consent.signals.request import PARAMETERS
 from cdp.kit.errors import Fault
+from cdp.wire.ga4 import PARAMETERS_MAX, TOO_MANY_PARAMETERS
 from cdp.wire.request_refusal import RequestRefused
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -43,10 +44,6 @@ MALFORMED_AUTHORIZATION: Final = RequestRefused(
 )
 WRITE_KEYS_DISAGREE: Final = RequestRefused(
     "write_keys_disagree", "Authorization, X-Write-Key, ?writeKey= and the body name different write keys."
-)
-_PARAMETERS_MAX: Final = 500
-_TOO_MANY_PARAMETERS: Final = RequestRefused(
-    "too_many_parameters", f"A query may have at most {_PARAMETERS_MAX} parameters."
 )
 
 
@@ -106,9 +103,9 @@ def _read_query(text: bytes) -> Mapping[str, list[str]] | RequestRefused:
     if not text:
         return {}
     try:
-        return parse_qs(text.decode("latin-1"), errors="replace", max_num_fields=_PARAMETERS_MAX)
+        return parse_qs(text.decode("latin-1"), errors="replace", max_num_fields=PARAMETERS_MAX)
     except ValueError:
-        return _TOO_MANY_PARAMETERS
+        return TOO_MANY_PARAMETERS
 
 
 def _basic_name(value: bytes) -> str | None:
