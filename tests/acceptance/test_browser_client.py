@@ -217,7 +217,8 @@ def test_leaving_the_page_loses_nothing(shop: Shop, browser: Chromium) -> None:
     last = browser.open(shop.site.url + "/next")
     last.run("cdp.track('Product Viewed', {sku: 'MUG-204'}); setTimeout(() => window.close())")
     browser.ask("close", tab=last.number)
-    until(lambda: shop.accounted("eu")["stored"] == before + 61, "the event of the closed tab")
+    until(lambda: shop.accounted("eu")["stored"] >= before + 61, "the event of the closed tab")
+    assert shop.accounted("eu")["stored"] == before + 61, "each once"
 
 
 def test_a_browser_without_requests_that_outlive_a_page_hands_over_a_beacon(shop: Shop, browser: Chromium) -> None:
@@ -278,7 +279,8 @@ def test_what_an_earlier_page_could_not_send_is_sent_by_the_next(shop: Shop, bro
     tab.offline(False)
     other = browser.open(shop.site.url + "/next")
     at_rest(other)
-    until(lambda: shop.accounted("eu")["stored"] == before + 1, "the event of the earlier page")
+    until(lambda: shop.accounted("eu")["stored"] >= before + 1, "the event of the earlier page")
+    assert shop.accounted("eu")["stored"] == before + 1, "once"
 
 
 def test_a_refused_key_is_said(shop: Shop, browser: Chromium) -> None:
