@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
+from cdp.behavior.entries import sort_entries, terms_in, values_at, without_terms
 from cdp.behavior.model import (
     EVENT_NAMES,
     TAKEN_BACK,
     Classified,
     Mistyped,
-    Plain,
+    PlainField,
     StatedPlain,
     TakenBack,
     Term,
@@ -37,7 +38,7 @@ class _Sorter:
     __slots__ = ("mistyped", "plain", "unknown")
 
     def __init__(self) -> None:
-        self.plain: dict[str, Plain] = {}
+        self.plain: dict[str, PlainField] = {}
         self.unknown = 0
         self.mistyped: tuple[Mistyped, ...] = ()
 
@@ -47,7 +48,7 @@ class _Sorter:
         rules: Mapping[str, PropertyRule],
         seals_unknown: bool,
         *,
-        plain: dict[str, Plain],
+        plain: dict[str, PlainField],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put planned plain values into `plain`; returns the planned sealed values and the unknown ones."""
         sealed: dict[str, Any] = {}
@@ -62,7 +63,10 @@ class _Sorter:
             elif value is None or rule.is_dropped:
                 continue
             elif rule.convert is None:
-                sealed[name] = cut_query(value) if rule.without_query else value
+                if rule.fields:
+                    self._keep_list(name, value, rule, seals_unknown=seals_unknown, plain=plain, sealed=sealed)
+                else:
+                    sealed[name] = cut_query(value) if rule.without_query else value
             else:
                 self._keep(name, name, value, rule=rule, plain=plain, sealed=sealed)
         return sealed, unplanned
@@ -96,8 +100,37 @@ class _Sorter:
                 sealed[name] = value
         return sealed
 
+    def _keep_list(
+        self,
+        name: str,
+        value: Any,
+        rule: PropertyRule,
+        *,
+        seals_unknown: bool,
+        plain: dict[str, PlainField],
+        sealed: dict[str, Any],
+    ) -> None:
+        """Put the plain fields of a list into `plain` and the others into `sealed`; what is not a list is sealed."""
+        if not isinstance(value, list):
+            self.mistyped += rule.mistyped
+            sealed[name] = value
+            return
+        found = sort_entries(value, rule, seals_unknown=seals_unknown)
+        plain[name] = found.plain
+        self.unknown += found.unknown
+        self.mistyped += found.mistyped
+        if found.sealed:
+            sealed[name] = found.sealed
+
     def _keep(
-        self, key: str, name: str, value: Any, *, rule: PropertyRule, plain: dict[str, Plain], sealed: dict[str, Any]
+        self,
+        key: str,
+        name: str,
+        value: Any,
+        *,
+        rule: PropertyRule,
+        plain: dict[str, PlainField],
+        sealed: dict[str, Any],
     ) -> None:
         """Put one value into `plain` under `key` if it is of its planned type, else into `sealed` under `name`."""
         if rule.convert is not None:
@@ -135,14 +168,14 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
     sealed_traits: dict[str, Any] = {}
     traits = _stated(kind, body, context)
     if traits:
-        converted: dict[str, Plain] = {}
+        converted: dict[str, Any] = {}
         sealed_traits, unplanned = sorter.sort(traits, rules.traits, rules.seals_traits, plain=converted)
         plain_traits = {**converted, **_taken_back(traits, rules.traits)}
         if unplanned:
             sealed["traits"] = unplanned
     missing: tuple[Mistyped, ...] = ()
     for entry in event.required:
-        if entry[0] not in sorter.plain and entry not in sorter.mistyped:
+        if not values_at(sorter.plain, entry[0], event.fields) and entry not in sorter.mistyped:
             missing += (entry,)
     return Classified(
         event.name,
@@ -167,6 +200,8 @@ def terms_of(classified: Iterable[Classified]) -> set[Term]:
         for value in message.plain.values():
             if type(value) is Term:
                 terms.add(value)
+            elif type(value) is list:
+                terms.update(terms_in(value))
         for stated in message.plain_traits.values():
             if type(stated) is Term:
                 terms.add(stated)
@@ -179,24 +214,45 @@ def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
         return classified
     refused = _refused(classified.plain, terms.refused)
     refused_traits = _refused(classified.plain_traits, terms.refused)
-    if not refused and not refused_traits:
+    moved = _seal_in_lists(classified, terms.refused)
+    if not refused and not refused_traits and moved is classified:
         return classified
-    properties = classified.sealed.get("properties")
-    sealed = classified.sealed
+    sealed = moved.sealed
     if refused:
         texts = {name: term.text for name, term in refused.items()}
-        sealed = sealed | {"properties": (properties if isinstance(properties, dict) else {}) | texts}
-    return classified._replace(
-        plain={name: value for name, value in classified.plain.items() if name not in refused},
+        sealed = sealed | {"properties": _sealed_properties(moved) | texts}
+    return moved._replace(
+        plain={name: value for name, value in moved.plain.items() if name not in refused},
         sealed=sealed,
-        plain_traits={name: value for name, value in classified.plain_traits.items() if name not in refused_traits},
-        sealed_traits={**classified.sealed_traits, **{name: term.text for name, term in refused_traits.items()}},
+        plain_traits={name: value for name, value in moved.plain_traits.items() if name not in refused_traits},
+        sealed_traits={**moved.sealed_traits, **{name: term.text for name, term in refused_traits.items()}},
         mistyped=(
-            *classified.mistyped,
+            *moved.mistyped,
             *(Mistyped(name, term_type(term.vocabulary)) for name, term in refused.items()),
             *(Mistyped(f"traits.{name}", term_type(term.vocabulary)) for name, term in refused_traits.items()),
         ),
     )
+
+
+def _seal_in_lists(classified: Classified, refused: frozenset[Term]) -> Classified:
+    """The same message, with these terms sealed where entries of lists have them; itself if none has."""
+    for name, entries in classified.plain.items():
+        if type(entries) is not list or refused.isdisjoint(terms_in(entries)):
+            continue
+        properties = _sealed_properties(classified)
+        plain, sealed, moved = without_terms(entries, properties.get(name, ()), refused)
+        mistyped = [Mistyped(f"{name}.{field}", term_type(term.vocabulary)) for field, term in moved.items()]
+        classified = classified._replace(
+            plain=classified.plain | {name: plain},
+            sealed=classified.sealed | {"properties": properties | {name: sealed}},
+            mistyped=tuple(dict.fromkeys((*classified.mistyped, *mistyped))),
+        )
+    return classified
+
+
+def _sealed_properties(classified: Classified) -> dict[str, Any]:
+    properties = classified.sealed.get("properties")
+    return properties if isinstance(properties, dict) else {}
 
 
 def payload(classified: Classified) -> bytes:
@@ -285,5 +341,5 @@ def _without_query(page: Any, planned: object) -> Any:
     }
 
 
-def _refused(values: Mapping[str, StatedPlain], refused: frozenset[Term]) -> dict[str, Term]:
+def _refused(values: Mapping[str, StatedPlain | PlainField], refused: frozenset[Term]) -> dict[str, Term]:
     return {name: value for name, value in values.items() if isinstance(value, Term) and value in refused}

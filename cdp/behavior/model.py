@@ -36,6 +36,12 @@ class Term(NamedTuple):
 Plain = int | float | Term
 """What may be stored in plain: numbers, booleans, instants (integer microseconds since 1970), terms."""
 
+PlainEntries = list[dict[str, Plain]]
+"""The plain fields of the entries of a list, in its order; an entry without any is empty."""
+
+PlainField = Plain | PlainEntries
+"""What a property of an event has in plain."""
+
 
 class TakenBack(Enum):
     """The value of a stated trait that was taken back, as clients do with `null`: it is stored as the JSON value null."""
@@ -75,7 +81,7 @@ class Classified(NamedTuple):
     name: str | None
     retention_class: str
     category: str
-    plain: dict[str, Plain]
+    plain: dict[str, PlainField]
     sealed: dict[str, Any]
     plain_traits: Mapping[str, StatedPlain] = _NONE
     sealed_traits: Mapping[str, Any] = _NONE
@@ -126,7 +132,7 @@ class Occurred(NamedTuple):
     occurred_at: datetime
     bits: int
     name: str
-    plain: Mapping[str, Plain]
+    plain: Mapping[str, PlainField]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +188,7 @@ class StoredEvent:
     source_id: int
     name: str | None
     bits: int
-    plain: Mapping[str, Plain]
+    plain: Mapping[str, PlainField]
     sealed: bytes
 
 

@@ -1,14 +1,23 @@
 """The compiled tracking plan: one rule per property, looked up by name."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cdp.behavior.model import Mistyped, Plain, Term
 from cdp.behavior.nearest import NearestEvents
 from cdp.kit.clock import parse_instant
-from cdp.policy.model import ComputedTrait, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
+from cdp.policy.model import (
+    ComputedTrait,
+    EventPlan,
+    Keep,
+    PropertyPlan,
+    PropertyType,
+    TrackingPlan,
+    Unknown,
+    Vocabulary,
+)
 from cdp.policy.patterns import compiled
 from cdp.policy.traits import NEEDS_PROPERTY
 
@@ -27,7 +36,8 @@ Convert = Callable[[Any], Plain | None]
 class PropertyRule:
     """How one property is stored: converted to plain, sealed when there is no `convert`, or dropped.
 
-    `mistyped` is what is counted where `convert` refuses a value.
+    `fields` are the rules of the entries of a list. `mistyped` is what is counted where `convert` refuses a value, and
+    for a list where the value is not a list of objects.
     """
 
     convert: Convert | None = None
@@ -35,13 +45,15 @@ class PropertyRule:
     without_query: bool = False
     vocabulary: str = ""
     mistyped: tuple[Mistyped, ...] = ()
+    fields: Mapping[str, "PropertyRule"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
     """The rules of one kind of event; `name` is None for events that the plan does not contain.
 
-    `required` are its properties that a computed trait adds up.
+    `required` are its properties that a computed trait adds up; `fields` gives the list and the field of those names
+    that mean a field of the entries of a list.
     """
 
     name: str | None
@@ -49,6 +61,7 @@ class EventRules:
     category: str
     properties: Mapping[str, PropertyRule]
     required: tuple[Mistyped, ...] = ()
+    fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 ContextRules = dict[str, "PropertyRule | ContextRules"]
@@ -78,20 +91,7 @@ def compile_plan(plan: TrackingPlan, traits: Iterable[ComputedTrait] = ()) -> Pl
     for trait in traits:
         if trait.kind in NEEDS_PROPERTY and trait.property is not None:
             added_up.setdefault(trait.event, set()).add(trait.property)
-    events = {
-        name: EventRules(
-            name,
-            event.retention_class,
-            event.category,
-            {key: _rule(key, property_plan, vocabularies) for key, property_plan in event.properties.items()},
-            tuple(
-                Mistyped(key, event.properties[key].type.value)
-                for key in sorted(added_up.get(name, ()))
-                if key in event.properties
-            ),
-        )
-        for name, event in plan.events.items()
-    }
+    events = {name: _event_rules(event, added_up.get(name, ()), vocabularies) for name, event in plan.events.items()}
     return PlanRules(
         events=events,
         unknown_event=EventRules(None, plan.unknown_class, plan.unknown_category, {}),
@@ -106,6 +106,24 @@ def compile_plan(plan: TrackingPlan, traits: Iterable[ComputedTrait] = ()) -> Pl
         vocabularies=vocabularies,
         nearest=NearestEvents(events),
     )
+
+
+def _event_rules(event: EventPlan, added_up: Collection[str], vocabularies: Mapping[str, Vocabulary]) -> EventRules:
+    plans = {name: plan for name in sorted(added_up) if (plan := event.plan_of(name)) is not None}
+    return EventRules(
+        event.key,
+        event.retention_class,
+        event.category,
+        {key: _rule(key, property_plan, vocabularies) for key, property_plan in event.properties.items()},
+        tuple(Mistyped(name, plan.type.value) for name, plan in plans.items()),
+        fields_of_lists(event, plans),
+    )
+
+
+def fields_of_lists(event: EventPlan, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """The list and the field of those names that mean a field of the entries of a list."""
+    found = {name: event.list_field(name) for name in names}
+    return {name: (field.list, field.field) for name, field in found.items() if field is not None}
 
 
 def number(value: Any) -> int | float | None:
@@ -160,6 +178,9 @@ def _rule(name: str, plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary])
         return PropertyRule(is_dropped=True)
     if plan.keep is Keep.SEALED:
         return PropertyRule(without_query=plan.without_query)
+    if plan.type is PropertyType.LIST:
+        fields = {key: _rule(f"{name}.{key}", field, vocabularies) for key, field in plan.fields.items()}
+        return PropertyRule(mistyped=(Mistyped(name, LIST_TYPE),), fields=fields)
     if plan.vocabulary is None:
         return PropertyRule(_CONVERT[plan.type], mistyped=(Mistyped(name, plan.type.value),))
     return PropertyRule(
@@ -167,6 +188,10 @@ def _rule(name: str, plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary])
         vocabulary=plan.vocabulary,
         mistyped=(Mistyped(name, term_type(plan.vocabulary)),),
     )
+
+
+LIST_TYPE: Final = "list of objects"
+"""What is expected of a value that is a list."""
 
 
 def term_type(vocabulary: str) -> str:
@@ -215,13 +240,20 @@ def _context_rules(plans: Mapping[str, PropertyPlan], vocabularies: Mapping[str,
 
 
 def vocabularies_of(rules: PlanRules) -> dict[str, dict[str, str]]:
-    """The vocabulary of each property and context field that holds terms, by event name; '' is for unknown events."""
+    """The vocabulary of each property and context field that holds terms, by event name; '' is for unknown events.
+
+    A field of the entries of a list is named with it, as `products.sku`.
+    """
     context = dict(_context_vocabularies(rules.context, "context."))
-    found = {
-        name: context | {key: rule.vocabulary for key, rule in event.properties.items() if rule.vocabulary}
-        for name, event in rules.events.items()
-    }
+    found = {name: context | dict(_vocabularies_in(event.properties, "")) for name, event in rules.events.items()}
     return found | {"": context}
+
+
+def _vocabularies_in(rules: Mapping[str, PropertyRule], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, rule in rules.items():
+        if rule.vocabulary:
+            yield prefix + key, rule.vocabulary
+        yield from _vocabularies_in(rule.fields, f"{prefix}{key}.")
 
 
 def _context_vocabularies(rules: ContextRules, path: str) -> Iterator[tuple[str, str]]:

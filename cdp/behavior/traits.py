@@ -4,15 +4,17 @@ The two ways to compute a value share no arithmetic: buckets hold forward-decaye
 weighs each event by its age. They agree within 1e-9 relative (docs/adr/0007).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from math import fsum
 from typing import Final
 
 from cdp.behavior.decay import forward_weight, value_at, weight
-from cdp.behavior.model import Bucket, Landmark, Occurred, Plain, Term
+from cdp.behavior.entries import values_at
+from cdp.behavior.model import Bucket, Landmark, Occurred, Plain, PlainField, Term
 from cdp.behavior.retention import first_counted_day
+from cdp.behavior.rules import fields_of_lists
 from cdp.policy.model import ComputedTrait, Policy, Scalar, TraitKind
 
 NO_LANDMARK: Final = 0
@@ -25,8 +27,9 @@ _Comparable = tuple[bool, Scalar]
 class CompiledTrait:
     """A computed trait, compiled. `mask` is the bit of its purpose, `field` the property it reads.
 
-    `window_days` counts whole UTC days, today included: the trait's own window, or the retention of its events,
-    whichever is shorter. `vocabularies` names those of the properties it reads. `definition` changes when stored
+    `lists` gives the list and the field of those names that mean a field of the entries of a list. `window_days` counts
+    whole UTC days, today included: the trait's own window, or the retention of its events, whichever is shorter.
+    `vocabularies` names those of the properties it reads. `definition` changes when stored
     buckets of the trait must be recomputed.
     """
 
@@ -37,6 +40,7 @@ class CompiledTrait:
     event: str
     field: str | None
     where: Mapping[str, frozenset[_Comparable]]
+    lists: Mapping[str, tuple[str, str]]
     vocabularies: Mapping[str, str]
     half_life_days: float | None
     window_days: int
@@ -70,6 +74,7 @@ def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
             event=stated.event,
             field=stated.property,
             where={name: frozenset(map(_comparable, values)) for name, values in stated.where.items()},
+            lists=fields_of_lists(policy.events.events[stated.event], _names(stated)),
             vocabularies=_vocabularies(policy, stated),
             half_life_days=stated.half_life_days,
             window_days=min(stated.within_days or keep_for_days, keep_for_days),
@@ -80,9 +85,13 @@ def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
     return TraitPlan(by_key, by_event)
 
 
+def _names(stated: ComputedTrait) -> tuple[str, ...]:
+    """What a trait reads of its events."""
+    return (*stated.where, *([stated.property] if stated.property is not None else []))
+
+
 def _vocabularies(policy: Policy, stated: ComputedTrait) -> Mapping[str, str]:
-    names = (*stated.where, *([stated.property] if stated.property is not None else []))
-    plans = {name: policy.property_of(stated.event, name) for name in names}
+    plans = {name: policy.property_of(stated.event, name) for name in _names(stated)}
     return {name: plan.vocabulary for name, plan in plans.items() if plan is not None and plan.vocabulary is not None}
 
 
@@ -147,7 +156,7 @@ def recompute(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -
         latest = max(counted, key=lambda event: (event.occurred_at, event.event_id), default=None)
         if latest is None:
             return None
-        return _micros(latest.occurred_at) if trait.field is None else latest.plain[trait.field]
+        return _micros(latest.occurred_at) if trait.field is None else _only(latest.plain, trait.field)
     if trait.half_life_days is not None:
         half_life = trait.half_life_days
         return fsum(_amount(trait, event.plain) * weight(event.occurred_at, now, half_life) for event in counted)
@@ -158,7 +167,7 @@ def gross(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> fl
     """The sum of magnitudes behind a value, to which its rounding errors are relative."""
     half_life = trait.half_life_days
     return fsum(
-        abs(_amount(trait, event.plain)) * (1.0 if half_life is None else weight(event.occurred_at, now, half_life))
+        _magnitude(trait, event.plain) * (1.0 if half_life is None else weight(event.occurred_at, now, half_life))
         for event in _counted(trait, events, now)
     )
 
@@ -196,7 +205,7 @@ class _Sum:
             self.last_at = event.occurred_at
             self.last_event_id = event.event_id
             if trait.kind is TraitKind.LAST and trait.field is not None:
-                self.last_plain = event.plain[trait.field]
+                self.last_plain = _only(event.plain, trait.field)
 
     def bucket(self, place: tuple[int, str, date], trait: CompiledTrait, landmarks: Mapping[str, Landmark]) -> Bucket:
         anchor_id, key, day = place
@@ -227,12 +236,16 @@ def _counted(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) ->
     ]
 
 
-def _matches(plain: Mapping[str, Plain], trait: CompiledTrait) -> bool:
-    """An event counts if it has the trait's property and every property of `where` has one of its values."""
-    if trait.field is not None and trait.field not in plain:
+def _matches(plain: Mapping[str, PlainField], trait: CompiledTrait) -> bool:
+    """An event counts if it has the trait's property, and for every name of `where` one of its values.
+
+    Of a list, the entries together have the values of all entries.
+    """
+    if trait.field is not None and not values_at(plain, trait.field, trait.lists):
         return False
     return not trait.where or all(
-        name in plain and _comparable(plain[name]) in allowed for name, allowed in trait.where.items()
+        any(_comparable(found) in allowed for found in values_at(plain, name, trait.lists))
+        for name, allowed in trait.where.items()
     )
 
 
@@ -241,12 +254,30 @@ def _comparable(value: Scalar | Term) -> _Comparable:
     return (isinstance(value, bool), value.text if isinstance(value, Term) else value)
 
 
-def _amount(trait: CompiledTrait, plain: Mapping[str, Plain]) -> float:
-    """What one event adds before decay: 1 for a count, the property for a sum."""
+def _only(plain: Mapping[str, PlainField], name: str) -> Plain:
+    """The value of a property of an event that counts."""
+    (found,) = values_at(plain, name, _NO_LISTS)
+    return found
+
+
+_NO_LISTS: Final[Mapping[str, tuple[str, str]]] = {}
+
+
+def _amounts(trait: CompiledTrait, plain: Mapping[str, PlainField]) -> Iterator[float]:
+    """What one event adds before decay: 1 for a count, the property for a sum, or that of each entry of a list."""
     if trait.kind is not TraitKind.SUM or trait.field is None:
-        return 1.0
-    amount = plain[trait.field]
-    return 0.0 if isinstance(amount, Term) else float(amount)
+        yield 1.0
+        return
+    for amount in values_at(plain, trait.field, trait.lists):
+        yield 0.0 if isinstance(amount, Term) else float(amount)
+
+
+def _amount(trait: CompiledTrait, plain: Mapping[str, PlainField]) -> float:
+    return fsum(_amounts(trait, plain))
+
+
+def _magnitude(trait: CompiledTrait, plain: Mapping[str, PlainField]) -> float:
+    return fsum(map(abs, _amounts(trait, plain)))
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Cross checks of the tracking plan and of the computed traits that read it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from cdp.kit.wording import counted
 from cdp.policy.findings import Finding, must_be_category, must_exist
@@ -36,6 +36,9 @@ def check_events(policy: Policy) -> Iterator[Finding]:
     for section, properties in (("traits", plan.traits), ("context", plan.context)):
         yield from _check_properties((section,), properties, policy)
         for name, property_plan in properties.items():
+            if property_plan.type is PropertyType.LIST:
+                what = f"`{name}` is a list, which only a property of an event can be"
+                yield Finding(EVENTS, (section, name, "type"), what, "use `type: any` and `keep: sealed`")
             if not property_plan.category:
                 yield Finding(EVENTS, (section, name), f"`{name}` has no data category", "add `category`")
 
@@ -50,9 +53,13 @@ def _check_event(name: str, event: EventPlan, policy: Policy) -> Iterator[Findin
     for index, set_name in enumerate(event.includes):
         yield from must_exist(EVENTS, (*at, "includes", index), set_name, known=sets, kind="property set")
     yield from _check_refusals((*at, "refuses"), event, policy)
-    included = {key: plan for set_name in event.includes for key, plan in sets.get(set_name, {}).items()}
-    own = {key: plan for key, plan in event.properties.items() if not _is_same(plan, included.get(key))}
-    yield from _check_properties((*at, "properties"), own, policy)
+    yield from _check_properties((*at, "properties"), _own(event.properties, event.includes, policy), policy)
+    for list_name, plan in event.properties.items():
+        for field in plan.fields:
+            dotted = f"{list_name}.{field}"
+            if dotted in event.properties:
+                what = f"`{dotted}` is a property and a field of the entries of `{list_name}`"
+                yield Finding(EVENTS, (*at, "properties", dotted), what, "rename one of them")
 
 
 def _check_refusals(path: Path, event: EventPlan, policy: Policy) -> Iterator[Finding]:
@@ -68,9 +75,18 @@ def _check_refusals(path: Path, event: EventPlan, policy: Policy) -> Iterator[Fi
             yield Finding(EVENTS, (*path, index), what, "name a purpose based on consent or legitimate interests")
 
 
+def _own(properties: Mapping[str, PropertyPlan], includes: Iterable[str], policy: Policy) -> Mapping[str, PropertyPlan]:
+    """The properties that do not come from the included sets, whose faults are found there."""
+    sets = policy.events.property_sets
+    included = {key: plan for name in includes for key, plan in sets.get(name, {}).items()}
+    return {key: plan for key, plan in properties.items() if not _is_same(plan, included.get(key))}
+
+
 def _is_same(plan: PropertyPlan, included: PropertyPlan | None) -> bool:
-    """Whether a property comes from an included set, with or without its category filled in."""
-    return included is not None and plan.model_copy(update={"category": included.category}) == included
+    """Whether a property comes from an included set, with or without what is filled in when a policy is loaded."""
+    if included is None:
+        return False
+    return plan.model_copy(update={"category": included.category, "fields": included.fields}) == included
 
 
 def _check_properties(at: Path, properties: Mapping[str, PropertyPlan], policy: Policy) -> Iterator[Finding]:
@@ -80,6 +96,20 @@ def _check_properties(at: Path, properties: Mapping[str, PropertyPlan], policy: 
         if plan.vocabulary is not None:
             path = (*at, name, "vocabulary")
             yield from must_exist(EVENTS, path, plan.vocabulary, known=policy.events.vocabularies, kind="vocabulary")
+        if plan.type is PropertyType.LIST:
+            yield from _check_list((*at, name), plan, policy)
+
+
+def _check_list(at: Path, plan: PropertyPlan, policy: Policy) -> Iterator[Finding]:
+    """Whether the sets that a list includes exist, and what its entries have."""
+    sets = policy.events.property_sets
+    for index, name in enumerate(plan.includes):
+        path = (*at, "includes", index)
+        yield from must_exist(EVENTS, path, name, known=sets, kind="property set")
+        for inner in (key for key, included in sets.get(name, {}).items() if included.type is PropertyType.LIST):
+            what = f"the set `{name}` has the list `{inner}`, and entries of a list cannot have lists"
+            yield Finding(EVENTS, path, what, "include a set without lists, or name the fields under `fields`")
+    yield from _check_properties((*at, "fields"), _own(plan.fields, plan.includes, policy), policy)
 
 
 def check_traits(policy: Policy) -> Iterator[Finding]:
@@ -102,7 +132,7 @@ def _check_purpose(at: Path, trait: ComputedTrait, event: EventPlan, *, purpose:
         what = f"purpose `{purpose.key}` does not cover the event `{event.key}`"
         yield Finding(TRAITS, (*at, "event"), what, "list the event in purposes.yaml, or choose another purpose")
     names = {*trait.where, trait.property or ""}
-    read = {name: plan for name, plan in event.properties.items() if name in names}
+    read = {name: plan for name in sorted(names) if (plan := event.plan_of(name)) is not None}
     for path, category in (
         ((*at, "category"), trait.category),
         ((*at, "event"), event.category),
@@ -118,8 +148,15 @@ def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, *, policy: P
     if trait.property is not None:
         path = (*at, "property")
         yield from _check_plain(path, trait.property, event)
-        plan = event.properties.get(trait.property)
-        if plan is not None and trait.kind is TraitKind.SUM and plan.type is not PropertyType.NUMBER:
+        plan = event.plan_of(trait.property)
+        if event.list_field(trait.property) is not None and trait.kind is not TraitKind.SUM:
+            what = f"`{trait.property}` is a field of the entries of a list, of which an event can have many"
+            yield Finding(TRAITS, path, what, "use kind sum, or a property of the event itself")
+        elif (
+            plan is not None
+            and trait.kind is TraitKind.SUM
+            and plan.type not in (PropertyType.LIST, PropertyType.NUMBER)
+        ):
             yield Finding(
                 TRAITS,
                 path,
@@ -129,8 +166,8 @@ def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, *, policy: P
     for name, values in trait.where.items():
         path = (*at, "where", name)
         yield from _check_plain(path, name, event)
-        plan = event.properties.get(name)
-        if plan is not None:
+        plan = event.plan_of(name)
+        if plan is not None and plan.type is not PropertyType.LIST:
             vocabulary = policy.events.vocabularies.get(plan.vocabulary or "")
             for index, value in enumerate(values):
                 yield from _check_value((*path, index), value, plan, vocabulary=vocabulary)
@@ -141,9 +178,14 @@ def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, *, policy: P
 
 
 def _check_plain(path: Path, name: str, event: EventPlan) -> Iterator[Finding]:
-    plan = event.properties.get(name)
+    plan = event.plan_of(name)
     if plan is None:
-        yield from must_exist(TRAITS, path, name, known=event.properties, kind=f"property of `{event.key}` named")
+        known = {*event.properties, *(f"{key}.{field}" for key, of in event.properties.items() for field in of.fields)}
+        yield from must_exist(TRAITS, path, name, known=known, kind=f"property of `{event.key}` named")
+    elif plan.type is PropertyType.LIST:
+        plain = [f"{name}.{field}" for field, of in plan.fields.items() if of.keep is Keep.PLAIN]
+        what = f"`{name}` of `{event.key}` is a list, and nothing can be computed from it as a whole"
+        yield Finding(TRAITS, path, what, f"use a field of its entries: {', '.join(plain) or 'none is kept plain'}")
     elif plan.keep is not Keep.PLAIN:
         what = f"`{name}` of `{event.key}` is kept {plan.keep.value}, so nothing can be computed from it"
         yield Finding(TRAITS, path, what, "keep it plain in events.yaml, or use another property")

@@ -210,9 +210,9 @@ def _of_events(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("events", _, "retention_class"), _:
             return "stored events move to the other class, and expire by its period"
-        case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.new == "plain":
+        case ("events", _, "properties", *_, "keep") | ("traits" | "context", _, "keep"), _ if edit.new == "plain":
             return "values from now on can be used by segments; stored ones stay sealed"
-        case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.old == "plain":
+        case ("events", _, "properties", *_, "keep") | ("traits" | "context", _, "keep"), _ if edit.old == "plain":
             return "segments and computed traits that read it no longer compile"
         case ("events", _), Change.ENDED:
             return "messages of this name are treated as unknown events, and stored ones move to the class of these"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -11,12 +11,13 @@ from cdp.policy.vocabularies import Vocabulary
 
 
 class PropertyType(StrEnum):
-    """The type of a value; `any` (objects, lists, mixed values) is never plain."""
+    """The type of a value; `any` (objects, mixed values) is never plain, of a `list` the fields of its entries can be."""
 
     NUMBER = "number"
     BOOLEAN = "boolean"
     INSTANT = "instant"
     STRING = "string"
+    LIST = "list"
     ANY = "any"
 
 
@@ -50,14 +51,19 @@ class PropertyPlan(KeyedEntry):
     """Data category; absent: that of the event."""
     without_query: bool = False
     """Cut a URL before its `?` and `#`, which may contain names and e-mail addresses."""
+    includes: tuple[Key, ...] = ()
+    """Of a list: sets of properties that are fields of its entries."""
+    fields: Mapping[Name, "PropertyPlan"] = Field(default_factory=dict)
+    """Of a list: the fields of its entries; in a loaded policy with those of `includes`, and each with its category."""
     text: Text = ""
     """What it means, for people."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
+        self._check_list()
         if self.keep is Keep.PLAIN and self.type is PropertyType.ANY:
             raise ValueError(
-                "type `any` cannot be kept plain: use `keep: sealed`, or one of number, boolean, instant, string"
+                "type `any` cannot be kept plain: use `keep: sealed`, or one of number, boolean, instant, string, list"
             )
         plain_string = self.keep is Keep.PLAIN and self.type is PropertyType.STRING
         if plain_string and self.vocabulary is None:
@@ -67,6 +73,27 @@ class PropertyPlan(KeyedEntry):
         if self.without_query and (self.type is not PropertyType.STRING or self.keep is not Keep.SEALED):
             raise ValueError("`without_query` cuts a URL: set `type: string` and `keep: sealed`")
         return self
+
+    def _check_list(self) -> None:
+        has_fields = bool(self.includes or self.fields)
+        if self.type is not PropertyType.LIST:
+            if has_fields:
+                raise ValueError("`includes` and `fields` describe the entries of a list: set `type: list`")
+            return
+        if self.keep is not Keep.PLAIN:
+            raise ValueError("type `list` states what of its entries is kept: set `keep: plain`, or `type: any`")
+        if not has_fields:
+            raise ValueError("a list needs `includes` or `fields`: what each of its entries has")
+        if nested := next((name for name, plan in self.fields.items() if plan.type is PropertyType.LIST), None):
+            raise ValueError(f"`{nested}`: entries of a list cannot have lists; use `type: any` and `keep: sealed`")
+
+
+class ListField(NamedTuple):
+    """A field of the entries of a list, which other files write as `list.field`."""
+
+    list: str
+    field: str
+    plan: PropertyPlan
 
 
 class EventPlan(KeyedEntry):
@@ -87,6 +114,21 @@ class EventPlan(KeyedEntry):
     properties: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
     """Its properties; in a loaded policy with those of `includes`, and each with its category."""
 
+    def list_field(self, name: str) -> ListField | None:
+        """The field of the entries of a list that a name such as `products.sku` means; None if it means none."""
+        if name in self.properties:
+            return None
+        for key, plan in self.properties.items():
+            field = name.removeprefix(f"{key}.")
+            if field != name and field in plan.fields:
+                return ListField(key, field, plan.fields[field])
+        return None
+
+    def plan_of(self, name: str) -> PropertyPlan | None:
+        """The plan of a property, or of a field of the entries of a list; None if there is no such name."""
+        found = self.list_field(name)
+        return self.properties.get(name) if found is None else found.plan
+
 
 class TrackingPlan(Frozen):
     """The file `events.yaml`."""
@@ -94,10 +136,16 @@ class TrackingPlan(Frozen):
     entries: ClassVar[tuple[tuple[str, ...], ...]] = (
         ("vocabularies",),
         ("property_sets", "*"),
+        ("property_sets", "*", "*", "fields"),
+        ("property_sets", "*", "*", "fields", "*", "fields"),
         ("events",),
         ("events", "*", "properties"),
+        ("events", "*", "properties", "*", "fields"),
+        ("events", "*", "properties", "*", "fields", "*", "fields"),
         ("traits",),
+        ("traits", "*", "fields"),
         ("context",),
+        ("context", "*", "fields"),
     )
 
     unknown_events: Unknown
@@ -133,11 +181,17 @@ class TrackingPlan(Frozen):
         for name in event.includes:
             properties |= self.property_sets.get(name, {})
         properties |= event.properties
-        filled = {
-            name: plan if plan.category else plan.model_copy(update={"category": event.category})
-            for name, plan in properties.items()
-        }
+        filled = {name: self._filled(plan, event.category) for name, plan in properties.items()}
         return event.model_copy(update={"properties": filled})
+
+    def _filled(self, plan: PropertyPlan, category: str) -> PropertyPlan:
+        """The plan with its category, and the fields of a list with the included ones and theirs."""
+        known = plan if plan.category else plan.model_copy(update={"category": category})
+        if plan.type is not PropertyType.LIST:
+            return known
+        fields = {key: field for name in plan.includes for key, field in self.property_sets.get(name, {}).items()}
+        filled = {key: self._filled(field, known.category) for key, field in {**fields, **plan.fields}.items()}
+        return known.model_copy(update={"fields": filled})
 
     def class_of(self, event: str) -> str:
         """The retention class of an event of this name, known or not."""

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from cdp.policy.controller import CONTROLLER_FILE, Responsibility
 from cdp.policy.destinations import Destination, Destinations
-from cdp.policy.events import EventPlan, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown
+from cdp.policy.events import EventPlan, Keep, ListField, PropertyPlan, PropertyType, TrackingPlan, Unknown
 from cdp.policy.frozen import Frozen
 from cdp.policy.identifiers import (
     EXTERNAL_IDS,
@@ -68,6 +68,7 @@ __all__ = [
     "LegalBasis",
     "LegalHoldRule",
     "Limit",
+    "ListField",
     "NormalizerKind",
     "OnConflict",
     "Policy",
@@ -155,9 +156,9 @@ class Policy(Frozen):
         return max((regime.ask_again_after_months or 0 for regime in self.jurisdictions.regimes.values()), default=0)
 
     def property_of(self, event: str, name: str) -> PropertyPlan | None:
-        """The plan of one property of one event; None when either is unknown."""
+        """The plan of one property of one event, or of a field of the entries of a list; None when there is none."""
         plan = self.events.events.get(event)
-        return None if plan is None else plan.properties.get(name)
+        return None if plan is None else plan.plan_of(name)
 
     def purposes_read_by(self, role: str) -> frozenset[str]:
         """The purposes for which a role reads people."""

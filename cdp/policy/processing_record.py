@@ -173,5 +173,7 @@ def _periods_of_all(policy: Policy) -> Iterator[Period]:
 
 def _sealed(policy: Policy) -> Iterator[str]:
     for event, plan in policy.events.events.items():
-        yield from (f"{event}.{name}" for name, field in plan.properties.items() if field.keep is Keep.SEALED)
+        for name, stated in plan.properties.items():
+            fields = {name: stated} | {f"{name}.{key}": field for key, field in stated.fields.items()}
+            yield from (f"{event}.{key}" for key, field in fields.items() if field.keep is Keep.SEALED)
     yield from (f"trait.{name}" for name, field in policy.events.traits.items() if field.keep is Keep.SEALED)

@@ -27,11 +27,34 @@ def property_category(plan: TrackingPlan, event: str, name: str) -> str:
     return plan.category_of(event)
 
 
+def disclosed_properties(plan: TrackingPlan, event: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of an event as an export may show them, in lists field by field."""
+    disclosed = withhold(values, lambda name: property_category(plan, event, name))
+    for name, value in values.items():
+        if disclosed[name] is value and isinstance(value, list) and (fields := _fields(plan, event, name)):
+            disclosed[name] = [_disclosed_entry(plan, event, entry, fields=fields) for entry in value]
+    return disclosed
+
+
+def _fields(plan: TrackingPlan, event: str, name: str) -> Mapping[str, PropertyPlan]:
+    """The fields of the entries of a list; none for anything else."""
+    known = plan.events.get(event)
+    stated = known.properties.get(name) if known is not None else None
+    return {} if stated is None else stated.fields
+
+
+def _disclosed_entry(plan: TrackingPlan, event: str, entry: Any, *, fields: Mapping[str, PropertyPlan]) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    unknown = plan.category_of(event)
+    return withhold(entry, lambda name: fields[name].category if name in fields else unknown)
+
+
 def disclosed_message(plan: TrackingPlan, event: str, message: Mapping[str, Any]) -> dict[str, Any]:
     """A message, or the sealed part of one, with its properties, traits and context as an export may show them."""
     disclosed = dict(message)
     if isinstance(properties := message.get("properties"), dict):
-        disclosed["properties"] = withhold(properties, lambda name: property_category(plan, event, name))
+        disclosed["properties"] = disclosed_properties(plan, event, properties)
     if isinstance(traits := message.get("traits"), dict):
         disclosed["traits"] = withhold(traits, lambda name: trait_category(plan, name))
     if isinstance(context := message.get("context"), dict):

@@ -60,7 +60,9 @@ event = Table(
     Column("sealed", LargeBinary, nullable=False, info=_fact("message", erase="shred")),
     CheckConstraint("bits > 0", name="bits"),
     CheckConstraint(
-        """NOT jsonb_path_exists(plain, '$.* ? (@.type() == "string" || @.type() == "object" || @.type() == "array")')""",
+        """NOT jsonb_path_exists(plain, 'strict $.* ? (@.type() == "string" || @.type() == "object" || """
+        """(@.type() == "array" && (exists (@[*] ? (@.type() != "object")) || """
+        """exists (@[*].* ? (@.type() == "string" || @.type() == "object" || @.type() == "array")))))')""",
         name="no_text",
     ),
     Index(None, "name_id", "occurred_at"),

@@ -8,6 +8,7 @@ store, in Python, and knows neither buckets nor landmarks.
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -45,6 +46,8 @@ class Happened:
     amount: float | None
     category: str
     items: int
+    products: tuple[tuple[str, float, int | None], ...] | None = None
+    """Article, price and quantity of each product of an order, if its message has them."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Truth:
 
 PAST = Batch(
     tuple(
-        Happened(anchor_id, days_ago, 3.25 * anchor_id, category, 3)
+        Happened(anchor_id, days_ago, 3.25 * anchor_id, category, 3, (("MUG-1", 60, 2), ("HAT-2", 40.5, anchor_id)))
         for anchor_id in ANCHORS
         for days_ago, category in ((0.1, ""), (0.7, "Boots"), (5.0, ""), (12.5, "Shoes"), (18.0, "Hats"), (33.0, ""))
     ),
@@ -147,6 +150,11 @@ happened = st.builds(
     amount=amounts,
     category=st.sampled_from(["", "Shoes", "Boots", "Hats"]),
     items=st.integers(min_value=2, max_value=5),
+    products=st.none()
+    | st.lists(
+        st.tuples(st.sampled_from(["MUG-1", "HAT-2"]), st.sampled_from([60, 40.5]), st.none() | st.integers(-3, 5)),
+        max_size=3,
+    ).map(tuple),
 )
 batches = st.builds(
     Batch,
@@ -278,7 +286,12 @@ def _entry(behavior: BehaviorPipeline, truth: Truth, happened: Happened) -> Even
     """The message as ingest would store it; None when it has expired or nothing permits it."""
     at = behavior.now - timedelta(days=happened.days_ago)
     bits = truth.bits_at(behavior, happened.anchor_id, at)
-    properties = {"items": happened.items} | ({} if happened.amount is None else {"revenue": happened.amount})
+    properties: dict[str, Any] = {"items": happened.items}
+    if happened.amount is not None:
+        properties["revenue"] = happened.amount
+    if happened.products is not None:
+        products = [{"sku": sku, "price": price, "quantity": count} for sku, price, count in happened.products]
+        properties["products"] = products
     if happened.category:
         entry = behavior.view(happened.anchor_id, at, bits, happened.category)
     else:

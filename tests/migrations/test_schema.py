@@ -153,6 +153,14 @@ def test_an_upgrade_counts_what_waits_by_source(server: EmbeddedPostgres) -> Non
             assert connection.execute(query).fetchall() == []
 
 
+def test_an_upgrade_lets_stored_events_have_lists_and_no_text(upgraded_url: str) -> None:
+    update = "UPDATE behavior.event SET plain = plain || %s::jsonb WHERE plain ? 'revenue'"
+    with psycopg.connect(plain_url(upgraded_url)) as connection:
+        assert connection.execute(update, ('{"products": [{"sku": 7, "price": 1.5}, {}]}',)).rowcount > 0
+        with pytest.raises(errors.CheckViolation):
+            connection.execute(update, ('{"products": [{"sku": "MUG-1"}]}',))
+
+
 def test_migrating_again_applies_nothing(upgraded_url: str) -> None:
     before = describe_schema(upgraded_url)
     assert migrate(upgraded_url) == []

@@ -43,6 +43,9 @@ TRAITS: Mapping[str, dict[str, Any]] = {
     "shoes_viewed": trait(kind="count", event=VIEW, where={"category": ["Shoes", "Boots"]}),
     "big_orders": trait(kind="count", event=ORDER, where={"items": [3, 5]}),
     "views": trait(kind="count", event=VIEW, purpose="personalization"),
+    "articles": trait(kind="sum", event=ORDER, property="products.quantity"),
+    "articles_fading": trait(kind="sum", event=ORDER, property="products.quantity", half_life_days=3),
+    "mug_orders": trait(kind="count", event=ORDER, where={"products.sku": ["MUG-1", "MUG-2"], "products.price": [60]}),
 }
 
 

@@ -90,15 +90,19 @@ RECOMPUTED: Final = """
     WITH definition AS (
         SELECT * FROM unnest(
             %(traits)s::text[], %(names)s::int[], %(purposes)s::text[], %(masks)s::bigint[], %(fields)s::text[],
-            %(sums)s::bool[], %(lasts)s::bool[], %(half_lives)s::float8[], %(landmarks)s::timestamptz[],
+            %(lists)s::text[], %(sums)s::bool[], %(lasts)s::bool[], %(half_lives)s::float8[], %(landmarks)s::timestamptz[],
             %(generations)s::smallint[], %(conditions)s::text[]
-        ) AS d(trait, name_id, purpose, mask, field, is_sum, is_last, half_life_days, landmark_at, generation, conditions)
+        ) AS d(trait, name_id, purpose, mask, field, list, is_sum, is_last, half_life_days, landmark_at, generation, conditions)
     ), counted AS (
         -- The events that count for each trait, with the amount and the exponent of their weight.
         SELECT e.anchor_id, d.trait, (e.occurred_at AT TIME ZONE 'UTC')::date AS day, d.generation,
                e.occurred_at, e.event_id,
                CASE WHEN d.is_last THEN e.plain -> d.field END AS last_plain,
-               CASE WHEN d.is_sum THEN (e.plain ->> d.field)::float8
+               CASE WHEN d.is_sum AND d.list IS NULL THEN (e.plain ->> d.field)::float8
+                    WHEN d.is_sum THEN (
+                        SELECT sum((entry ->> d.field)::float8) FROM jsonb_array_elements(e.plain -> d.list) AS entry
+                        WHERE entry ? d.field
+                    )
                     WHEN d.half_life_days IS NOT NULL THEN 1 ELSE 0 END AS amount,
                extract(epoch FROM e.occurred_at - d.landmark_at)::float8 / 86400 / d.half_life_days AS exponent
         FROM definition d
@@ -106,10 +110,21 @@ RECOMPUTED: Final = """
         JOIN identity.canonical c ON c.anchor_id = e.anchor_id
         JOIN {permitted} p
           ON p.profile_id = c.profile_id AND p.purpose = d.purpose AND e.occurred_at >= p.since
-        WHERE (d.field IS NULL OR e.plain ? d.field)
+        WHERE (d.field IS NULL OR (d.list IS NULL AND jsonb_typeof(e.plain -> d.field) <> 'array') OR EXISTS (
+              SELECT FROM jsonb_array_elements(
+                  CASE WHEN jsonb_typeof(e.plain -> d.list) = 'array' THEN e.plain -> d.list END
+              ) AS entry WHERE entry ? d.field
+          ))
           AND NOT EXISTS (
-              SELECT FROM jsonb_each(d.conditions::jsonb) AS condition(property, allowed)
-              WHERE NOT coalesce(condition.allowed @> (e.plain -> condition.property), false)
+              -- A condition on a list holds if it does for one of its entries.
+              SELECT FROM jsonb_to_recordset(d.conditions::jsonb) AS condition(list text, field text, allowed jsonb)
+              WHERE NOT CASE WHEN condition.list IS NULL
+                             THEN coalesce(condition.allowed @> (e.plain -> condition.field), false)
+                             ELSE EXISTS (
+                                 SELECT FROM jsonb_array_elements(CASE WHEN jsonb_typeof(e.plain -> condition.list) = 'array'
+                                                                       THEN e.plain -> condition.list END) AS entry
+                                 WHERE condition.allowed @> (entry -> condition.field)
+                             ) END
           )
     ), weighted AS (
         -- The same limits as `decay.power_of_two`.
@@ -145,7 +160,8 @@ def definition_params(
         "names": [ids.get(Term(EVENT_NAMES, trait.event), _NO_TERM) for trait in traits],
         "purposes": [trait.purpose for trait in traits],
         "masks": [trait.mask for trait in traits],
-        "fields": [trait.field for trait in traits],
+        "fields": [_place(trait, trait.field)[1] for trait in traits],
+        "lists": [_place(trait, trait.field)[0] for trait in traits],
         "sums": [trait.kind is TraitKind.SUM for trait in traits],
         "lasts": [trait.kind is TraitKind.LAST and trait.field is not None for trait in traits],
         "half_lives": [trait.half_life_days for trait in traits],
@@ -164,16 +180,20 @@ def _condition_terms(trait: CompiledTrait) -> list[Term]:
     ]
 
 
+def _place(trait: CompiledTrait, name: str | None) -> tuple[str | None, str | None]:
+    """The list and the field of a name; the list is None for a property of the event itself."""
+    return trait.lists.get(name or "", (None, name))
+
+
 def _conditions(trait: CompiledTrait, ids: Mapping[Term, int]) -> str:
-    """`where` as JSON: by property the stored forms that are allowed."""
-    return dumps(
-        {
-            name: [
-                ids.get(Term(trait.vocabularies[name], str(allowed)), _NO_TERM)
-                if name in trait.vocabularies
-                else allowed
-                for _, allowed in sorted(values, key=repr)
-            ]
-            for name, values in trait.where.items()
-        }
-    )
+    """`where` as JSON: the place and the stored forms that are allowed, for each name."""
+    conditions = []
+    for name, values in trait.where.items():
+        of_list, field = _place(trait, name)
+        vocabulary = trait.vocabularies.get(name)
+        allowed = [
+            one if vocabulary is None else ids.get(Term(vocabulary, str(one)), _NO_TERM)
+            for _, one in sorted(values, key=repr)
+        ]
+        conditions.append({"list": of_list, "field": field, "allowed": allowed})
+    return dumps(conditions)

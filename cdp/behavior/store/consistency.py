@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cdp.behavior.model import Discrepancy, EventId, Occurred
 from cdp.behavior.store.computed import computed_of
-from cdp.behavior.store.events import with_texts
+from cdp.behavior.store.events import term_ids, with_texts
 from cdp.behavior.store.terms import texts_of
 from cdp.behavior.traits import CompiledTrait, TraitPlan, agree, gross, recompute
 from cdp.kit.db import Transaction
@@ -59,12 +59,7 @@ def _occurred(
         },
     )
     vocabularies = _vocabularies(plan.by_key.values())
-    numbers = {
-        value
-        for *_, name, plain in rows
-        for field, value in (plain or {}).items()
-        if field in vocabularies[name] and type(value) is int
-    }
+    numbers = {number for *_, name, plain in rows for number in term_ids(plain, vocabularies[name])}
     texts = texts_of(tx, numbers) if numbers else {}
     found: dict[tuple[int, str], list[Occurred]] = defaultdict(list)
     for profile_id, purpose, anchor_id, event_id, occurred_at, bits, name, plain in rows:

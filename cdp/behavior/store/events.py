@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from cdp.behavior.model import EVENT_NAMES, NO_NAME, EventEntry, EventId, Plain, StoredEvent, Term
+from cdp.behavior.model import EVENT_NAMES, NO_NAME, EventEntry, EventId, PlainEntries, PlainField, StoredEvent, Term
 from cdp.behavior.store.terms import texts_of
 from cdp.kit.copy import copy_pieces
 from cdp.kit.db import Transaction
@@ -18,6 +18,7 @@ __all__ = [
     "clear_bits",
     "events_of",
     "plain_json",
+    "term_ids",
     "texts_of",
     "uncovered",
     "with_texts",
@@ -71,11 +72,22 @@ def _fields(entries: Sequence[EventEntry], ids: Mapping[Term, int]) -> list[Fiel
     ]
 
 
-def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> bytes | None:
+def plain_json(plain: Mapping[str, PlainField], ids: Mapping[Term, int]) -> bytes | None:
     """The binary form of a jsonb of plain values: terms as ids; None for no values."""
     if not plain:
         return None
-    return b"\x01" + _encode({name: ids[value] if type(value) is Term else value for name, value in plain.items()})
+    return b"\x01" + _encode(
+        {
+            name: ids[value] if type(value) is Term else _entries(value, ids) if type(value) is list else value
+            for name, value in plain.items()
+        }
+    )
+
+
+def _entries(entries: PlainEntries, ids: Mapping[Term, int]) -> list[dict[str, Any]]:
+    return [
+        {field: ids[value] if type(value) is Term else value for field, value in entry.items()} for entry in entries
+    ]
 
 
 def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, before: datetime) -> ClearedEvents:
@@ -158,7 +170,7 @@ def events_of(
     )
     numbers: set[int] = set()
     for *_, name, _, plain, _ in rows:
-        numbers |= _term_ids(plain, vocabularies.get(name or "", {}))
+        numbers |= term_ids(plain, vocabularies.get(name or "", {}))
     texts = texts_of(tx, numbers) if numbers else {}
     return [
         StoredEvent(
@@ -179,10 +191,30 @@ def events_of(
 
 def with_texts(
     stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str], texts: Mapping[int, Term]
-) -> dict[str, Plain]:
+) -> dict[str, PlainField]:
     """Stored plain values with their terms written out again."""
-    return {name: texts.get(value, value) if name in vocabularies else value for name, value in (stored or {}).items()}
+    return {
+        name: [
+            {field: _with_text(f"{name}.{field}", one, vocabularies, texts=texts) for field, one in entry.items()}
+            for entry in value
+        ]
+        if type(value) is list
+        else _with_text(name, value, vocabularies, texts=texts)
+        for name, value in (stored or {}).items()
+    }
 
 
-def _term_ids(stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str]) -> set[int]:
-    return {value for name, value in (stored or {}).items() if name in vocabularies and type(value) is int}
+def _with_text(name: str, value: Any, vocabularies: Mapping[str, str], *, texts: Mapping[int, Term]) -> Any:
+    return texts.get(value, value) if name in vocabularies else value
+
+
+def term_ids(stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str]) -> set[int]:
+    """The ids of the terms among stored plain values."""
+    found: set[int] = set()
+    for name, value in (stored or {}).items():
+        if type(value) is list:
+            for entry in value:
+                found |= {one for field, one in entry.items() if f"{name}.{field}" in vocabularies and type(one) is int}
+        elif name in vocabularies and type(value) is int:
+            found.add(value)
+    return found

@@ -86,8 +86,8 @@ def drop_partition(tx: Transaction, partition: MonthPartition) -> None:
 def sever_events(tx: Transaction, partition: MonthPartition, kept: Sequence[KeptProperty], *, share_min: int) -> int:
     """Copy a month without its people, as counts; returns how many events are counted.
 
-    Instants become months, numbers keep two significant digits, values that are not plain and planned are omitted. A
-    combination of values of fewer than `share_min` anchors is counted without values, or not at all if still too few.
+    Instants become months, numbers keep two significant digits, lists and values that are not plain and planned are
+    omitted. A combination of values of fewer than `share_min` anchors is counted without values, or not at all if still too few.
     """
     rows = tx.execute(
         sql.SQL(_SEVER).format(_table(partition.table)),
@@ -115,7 +115,7 @@ _SEVER: Final = """
             END) FILTER (WHERE k.property IS NOT NULL), '{{}}'
         ) AS plain
         FROM {} e
-        LEFT JOIN LATERAL jsonb_each(e.plain) AS p(property, value) ON true
+        LEFT JOIN LATERAL jsonb_each(e.plain) AS p(property, value) ON jsonb_typeof(p.value) <> 'array'
         LEFT JOIN kept k ON k.name_id = e.name_id AND k.property = p.property
         GROUP BY e.anchor_id, e.occurred_at, e.event_id, e.name_id
     ), shared AS (

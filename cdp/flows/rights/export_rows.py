@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from cdp.behavior.entries import joined, scalars_of
 from cdp.behavior.model import NO_NAME, Term
 from cdp.behavior.rules import instant_of
 from cdp.behavior.store.batch import trait_row
@@ -17,9 +18,9 @@ from cdp.flows.rights.unconfirmed import Unconfirmed, named_beside
 from cdp.identity.model import Evidence, Identifier
 from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
-from cdp.policy.events import PropertyType
+from cdp.policy.events import EventPlan, PropertyType
 from cdp.policy.model import Policy
-from cdp.rights.disclosure import disclosed_day, disclosed_message, property_category, trait_category
+from cdp.rights.disclosure import disclosed_day, disclosed_message, disclosed_properties, trait_category
 from cdp.rights.execute import EVENT_TABLES
 from cdp.rights.plan import Section
 from cdp.rights.withhold import withhold
@@ -103,7 +104,7 @@ def term_numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
     events = [row for table in EVENT_TABLES for row in found[table]]
     numbers = {row["name_id"] for row in events} - {NO_NAME}
     for row in events:
-        numbers.update(_term_like((row["plain"] or {}).values()))
+        numbers.update(_term_like(scalars_of(row["plain"] or {})))
     numbers.update(_term_like(row["plain"] for row in found["behavior.trait"]))
     numbers.update(_term_like(row["last_plain"] for row in found["behavior.bucket"]))
     return numbers
@@ -182,9 +183,14 @@ def _plain(lookups: ExportLookups, table: str, row: Row, *, value: Any) -> Any:
         name = lookups.event_name(row["name_id"]) or ""
         event = plan.events.get(name)
         values = with_texts(value, lookups.vocabularies.get(name, lookups.vocabularies[""]), lookups.terms)
-        types = {key: rule.type for key, rule in (event.properties if event else {}).items()}
+        types = _types_of(event) if event is not None else {}
         types |= {f"context.{key}": rule.type for key, rule in plan.context.items()}
-        return {key: _text_of(item, types.get(key)) for key, item in values.items()}
+        return {
+            key: [{field: _text_of(one, types.get(f"{key}.{field}")) for field, one in entry.items()} for entry in item]
+            if isinstance(item, list)
+            else _text_of(item, types.get(key))
+            for key, item in values.items()
+        }
     if table == "behavior.trait":
         stated = plan.traits.get(row["name"])
         return _term_text_or(
@@ -195,6 +201,15 @@ def _plain(lookups: ExportLookups, table: str, row: Row, *, value: Any) -> Any:
     return _term_text_or(
         lookups, value, rule.vocabulary if rule else None, type_=rule.type if rule else PropertyType.INSTANT
     )
+
+
+def _types_of(event: EventPlan) -> dict[str, PropertyType]:
+    """The types of the properties of an event, and of the fields of lists, named as `products.sku`."""
+    types: dict[str, PropertyType] = {}
+    for key, rule in event.properties.items():
+        types[key] = rule.type
+        types |= {f"{key}.{field}": inner.type for field, inner in rule.fields.items()}
+    return types
 
 
 def _term_text_or(lookups: ExportLookups, value: Any, vocabulary: str | None, *, type_: PropertyType | None) -> Any:
@@ -248,12 +263,30 @@ def _completed_event(lookups: ExportLookups, section: Section, row: Row, *, valu
     plan = lookups.policy.events
     name = lookups.event_name(row["name_id"]) or ""
     if isinstance(values["message"], dict):
+        values["properties"], values["message"] = _with_joined_lists(values["properties"] or {}, values["message"])
         values["message"] = disclosed_message(plan, name, values["message"])
-    values["properties"] = withhold(values["properties"] or {}, lambda key: property_category(plan, name, key))
+    values["properties"] = disclosed_properties(plan, name, values["properties"] or {})
     if section.table != "behavior.event":  # kept until the restriction ends
         return values
     keep_for_days = lookups.policy.retention.classes[row["retention_class"]].keep_for_days
     return values | {"expires_at": instant_text(row["occurred_at"] + timedelta(days=keep_for_days))}
+
+
+def _with_joined_lists(plain: dict[str, Any], message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The plain properties of an event with the sealed fields of their lists, and its message without these."""
+    sealed = message.get("properties")
+    if not isinstance(sealed, dict):
+        return plain, message
+    lists = {
+        key: joined(value, sealed[key])
+        for key, value in plain.items()
+        if isinstance(value, list) and isinstance(sealed.get(key), list) and len(sealed[key]) == len(value)
+    }
+    if not lists:
+        return plain, message
+    rest = {key: value for key, value in sealed.items() if key not in lists}
+    others = {key: value for key, value in message.items() if key != "properties"}
+    return plain | lists, others | ({"properties": rest} if rest else {})
 
 
 def _term_like(values: Iterable[Any]) -> set[int]:

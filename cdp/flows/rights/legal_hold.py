@@ -7,7 +7,8 @@ from uuid import UUID
 
 import msgspec
 
-from cdp.behavior.model import NO_NAME, Term
+from cdp.behavior.entries import joined, scalars_of
+from cdp.behavior.model import NO_NAME, PlainField, Term
 from cdp.behavior.store.batch import EVENT
 from cdp.behavior.store.events import with_texts
 from cdp.behavior.store.terms import texts_of
@@ -83,7 +84,7 @@ def _held_columns(context: Context, row: Row, lookups: _EventLookups, *, sealed:
     name = lookups.terms[row["name_id"]].text if row["name_id"] in lookups.terms else ""
     plain = with_texts(row["plain"], lookups.vocabularies.get(name, lookups.vocabularies[""]), lookups.terms)
     properties = {} if sealed is None else msgspec.json.decode(sealed).get("properties") or {}
-    columns = {key: value.text if isinstance(value, Term) else value for key, value in {**properties, **plain}.items()}
+    columns = {**properties, **{key: _held_value(value, properties.get(key)) for key, value in plain.items()}}
     return {
         "event": name or None,
         "occurred_at": instant_text(row["occurred_at"]),
@@ -91,11 +92,19 @@ def _held_columns(context: Context, row: Row, lookups: _EventLookups, *, sealed:
     }
 
 
+def _held_value(plain: PlainField, sealed: Any) -> Any:
+    """A plain value with terms as text; a list with the plain and the sealed fields of its entries."""
+    if not isinstance(plain, list):
+        return plain.text if isinstance(plain, Term) else plain
+    entries = [{field: _held_value(value, None) for field, value in entry.items()} for entry in plain]
+    return joined(entries, sealed) if isinstance(sealed, list) and len(sealed) == len(entries) else entries
+
+
 def _lookups_for(tx: Transaction, context: Context, rows: Sequence[Row]) -> _EventLookups:
     """The terms that these events may contain, by number."""
     numbers = {row["name_id"] for row in rows} - {NO_NAME}
     for row in rows:
-        numbers.update(value for value in (row["plain"] or {}).values() if type(value) is int and 0 < value < 2**31)
+        numbers.update(value for value in scalars_of(row["plain"] or {}) if type(value) is int and 0 < value < 2**31)
     return _EventLookups(texts_of(tx, numbers), context.vocabularies)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cdp.behavior.classify import classify, payload, terms_of
+from cdp.behavior.entries import scalars_of
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.rules import compile_plan
 from tests.support.policies import ROOT, shipped
@@ -33,7 +34,7 @@ def test_only_numbers_booleans_and_terms_are_plain(file: Any) -> None:
     assert found
     for message in found:
         sorted_ = classify(message["type"], message, RULES)
-        for value in (*sorted_.plain.values(), *sorted_.plain_traits.values()):
+        for value in (*scalars_of(sorted_.plain), *sorted_.plain_traits.values()):
             assert isinstance(value, int | float | Term)
         for term in terms_of([sorted_]):
             assert "@" not in term.text

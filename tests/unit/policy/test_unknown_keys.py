@@ -24,7 +24,7 @@ def test_a_type_that_cannot_be_kept_so_and_an_unknown_key_are_two_faults() -> No
     with pytest.raises(Fault) as raised:
         with_trait(type="any", keep="plain", caterogy="user")
     assert faults(raised) == [
-        "events.yaml: `traits.mood`: type `any` cannot be kept plain: use `keep: sealed`, or one of number, boolean, instant, string",
+        "events.yaml: `traits.mood`: type `any` cannot be kept plain: use `keep: sealed`, or one of number, boolean, instant, string, list",
         "events.yaml: unknown key `caterogy` in `traits.mood`; did you mean `category`?",
     ]  # fmt: skip
 
