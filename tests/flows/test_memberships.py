@@ -75,6 +75,21 @@ def follow(pipeline: Pipeline) -> int:
     return memberships.refresh_stale(pipeline.context)
 
 
+def test_an_article_lets_in_whoever_buys_it(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'did("{ORDER}" where any products where (sku = "MUG-1" and quantity >= 2))')
+
+    def buy(user: str, *products: dict[str, Any]) -> None:
+        pipeline.send(track(ORDER, userId=user, properties={"products": list(products)}))
+        follow(pipeline)
+
+    buy("ada", {"sku": "MUG-1", "quantity": 1}, {"sku": "HAT-2", "quantity": 2})
+    assert members(pipeline) == 0
+    buy("ada", {"sku": "HAT-2", "quantity": 1}, {"sku": "MUG-1", "quantity": 3})
+    buy("bob", {"sku": "HAT-2", "quantity": 5})
+    assert members(pipeline) == 1
+
+
 def test_an_event_lets_in_whom_it_concerns(rights: RequestPipeline) -> None:
     pipeline = rights.pipeline
     define(pipeline.context, "buyers", f'count("{ORDER}") >= 2')

@@ -15,12 +15,15 @@ from cdp.flows.consent.lookup import look_up
 from cdp.flows.identity.lookup import look_up as look_up_profile
 from cdp.flows.rights import requests
 from cdp.flows.rights.review import review
+from cdp.flows.segments.definitions import define
+from cdp.flows.segments.reading import preview
 from cdp.identity.model import Identifier
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from cdp.rights.model import Status
+from cdp.segments.model import Draft, SegmentKey
 from cdp.sources.model import SourceKind
 from tests.support.ingest_endpoint import IngestEndpoint, open_ingest_endpoint
 from tests.support.policies import ROOT, permit_all, shipped
@@ -66,6 +69,30 @@ def verdicts(endpoint: IngestEndpoint, identifier: tuple[str, str]) -> dict[str,
 
 def profile(endpoint: IngestEndpoint, identifier: tuple[str, str]) -> Any:
     return look_up_profile(endpoint.context, Identifier(*identifier), actor="operator")
+
+
+def test_an_article_of_an_order_can_be_asked_for(opened: Opened) -> None:
+    with opened(permit_all()) as endpoint:
+        context = endpoint.context
+
+        def buyers(where: str) -> int:
+            return preview(context, f'did("Order Completed" where {where})', "analytics", actor="marketer").preview.size
+
+        assert send(endpoint, "an-article-in-an-order", "batch.json") == 200
+        bought = 'any products where sku = "MUG-1"'
+        define(context, Draft(SegmentKey("mugs"), "Mugs", "analytics", "marketer"), f'did("Order Completed" where {bought})',
+               is_new=True, actor="marketer")  # fmt: skip
+        found = {person: profile(endpoint, ("user_id", person)).segments for person in ("v1", "v2")}
+        assert found == {"v1": ("mugs",), "v2": ()}
+        assert (
+            buyers(bought),
+            buyers('any products where sku = "HAT-2"'),
+            buyers("any products where price > 50"),
+        ) == (1, 2, 1)
+        with pytest.raises(Fault) as refused:
+            buyers('products.sku = "MUG-1"')
+        assert bought in refused.value.detail
+        assert "keep: plain" not in refused.value.detail
 
 
 def test_null_takes_a_trait_back(opened: Opened) -> None:

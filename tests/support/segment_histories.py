@@ -30,6 +30,7 @@ NOW = datetime(2026, 6, 1, 12, 34, 56, tzinfo=UTC)
 PURPOSE = "email_marketing"
 OTHER = "analytics"
 ORDER, VIEW, TRIAL = "Order Completed", "Product Viewed", "Trial"
+LINES = "lines"
 COUNTRIES = ("DE", "FR", "GB")
 CATEGORIES = ("shoes", "sho", "hats")
 CHANNELS = ("email", "web", "app")
@@ -45,6 +46,17 @@ def policy() -> Policy:
         "score": {"type": "number", "keep": "plain"},
         "channel": {"type": "string", "keep": "plain", "vocabulary": "channel"},
         "secret": {"type": "string", "keep": "sealed"},
+        "lines": {
+            "type": "list",
+            "keep": "plain",
+            "fields": {
+                "gift": {"type": "boolean", "keep": "plain"},
+                "ready": {"type": "instant", "keep": "plain"},
+                "amount": {"type": "number", "keep": "plain"},
+                "channel": {"type": "string", "keep": "plain", "vocabulary": "channel"},
+                "secret": {"type": "string", "keep": "sealed"},
+            },
+        },
     }
     trial = {"retention_class": "system", "category": "user.behavior", "properties": plan}
     with_event = changed(combining(shipped(), PURPOSE, OTHER), "events.yaml", events={TRIAL: trial})
@@ -57,6 +69,19 @@ def policy() -> Policy:
             "scores": {**base, "kind": "sum", "event": TRIAL, "property": "score", "within_days": 30},
             "fading_trials": {**base, "kind": "count", "event": TRIAL, "half_life_days": 5},
             "fading_scores": {**base, "kind": "sum", "event": TRIAL, "property": "score", "half_life_days": 3},
+            "lines": {
+                **base,
+                "kind": "sum",
+                "event": TRIAL,
+                "property": "lines.amount",
+                "where": {"lines.channel": ["web"]},
+            },
+            "gifts": {
+                **base,
+                "kind": "count",
+                "event": TRIAL,
+                "where": {"lines.gift": [True], "lines.amount": [1, 2.5]},
+            },
             "last_trial_at": {**base, "kind": "last", "event": TRIAL},
             "last_flag": {**base, "kind": "last", "event": TRIAL, "property": "flag"},
             "last_due": {**base, "kind": "last", "event": TRIAL, "property": "due"},
@@ -156,7 +181,19 @@ def _event(rng: random.Random) -> EventRecord:
         }
     properties = {key: value for key, value in values.items() if rng.random() < 0.8}
     at = _instant(rng, rng.choice((3, 40, 100, 400)))
-    return EventRecord(name, at, purposes, properties, str(UUID(int=rng.getrandbits(128))))
+    lists = {LINES: tuple(_line(rng) for _ in range(rng.choice((0, 1, 1, 2, 3))))}
+    has_lists = name == TRIAL and rng.random() < 0.8
+    return EventRecord(name, at, purposes, properties, str(UUID(int=rng.getrandbits(128))), lists if has_lists else {})
+
+
+def _line(rng: random.Random) -> dict[str, StatedValue]:
+    every: dict[str, StatedValue] = {
+        "gift": rng.random() < 0.5,
+        "ready": _instant(rng, 60),
+        "amount": rng.choice((-2, 0, 1, 2.5, 10, 0.1)),
+        "channel": rng.choice(CHANNELS),
+    }
+    return {name: value for name, value in every.items() if rng.random() < 0.7}
 
 
 # --- into PostgreSQL ------------------------------------------------------------------------------
@@ -189,6 +226,10 @@ def _plans(policy_: Policy, name: str, properties: Mapping[str, StatedValue]) ->
     return {key: plan.properties[key] for key in properties}
 
 
+def _entry_plans(policy_: Policy, name: str, of: str) -> Mapping[str, PropertyPlan]:
+    return policy_.events.events[name].properties[of].fields
+
+
 def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Mapping[tuple[str, str], int]:
     wanted: set[tuple[str, str]] = set()
     for profile in profiles:
@@ -199,6 +240,13 @@ def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Ma
                 (plan.vocabulary or "", str(event.properties[key]))
                 for key, plan in plans.items()
                 if plan.type is PropertyType.STRING
+            }
+            wanted |= {
+                (_entry_plans(policy_, event.name, of)[key].vocabulary or "", value)
+                for of, entries in event.lists.items()
+                for entry in entries
+                for key, value in entry.items()
+                if isinstance(value, str)
             }
         for traits in profile.traits.values():
             wanted |= {
@@ -273,6 +321,16 @@ def _copy_events(
         for at, event in enumerate(profile.events):
             plans = _plans(policy_, event.name, event.properties)
             plain = {key: _stored(value, plans[key], terms) for key, value in event.properties.items()}
+            plain |= {
+                key: [
+                    {
+                        field: _stored(value, _entry_plans(policy_, event.name, key)[field], terms)
+                        for field, value in entry.items()
+                    }
+                    for entry in entries
+                ]
+                for key, entries in event.lists.items()
+            }
             held = anchors[profile.profile_id]
             rows.append(
                 (

@@ -8,7 +8,7 @@ from hypothesis.strategies import SearchStrategy
 
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Kind
-from tests.support.segment_histories import CATEGORIES, CHANNELS, COUNTRIES, NOW, ORDER, TRIAL, VIEW
+from tests.support.segment_histories import CATEGORIES, CHANNELS, COUNTRIES, LINES, NOW, ORDER, TRIAL, VIEW
 
 KEPT_DAYS = {ORDER: 1095, VIEW: 395, TRIAL: 90}
 PROPERTIES = {
@@ -16,6 +16,8 @@ PROPERTIES = {
     VIEW: {"price": Kind.NUMBER, "category": Kind.TEXT},
     TRIAL: {"flag": Kind.BOOLEAN, "due": Kind.INSTANT, "score": Kind.NUMBER, "channel": Kind.TEXT},
 }
+ENTRIES = {"gift": Kind.BOOLEAN, "ready": Kind.INSTANT, "amount": Kind.NUMBER, "channel": Kind.TEXT}
+"""The fields of the entries of the list of the event `Trial`."""
 TEXTS = {
     "country": (*COUNTRIES, "US"),
     "plan": ("free", "gold", "gold plus", "silver"),
@@ -30,7 +32,7 @@ NUMBERS = tuple(
 FADED = tuple(map(Decimal, ("0.2718281", "0.9314159", "1.7320508", "7.3890561", "55.5772157", "-0.3333337")))
 """Bounds that no decayed value of the histories meets within 1e-9."""
 COMPUTED = {
-    Kind.NUMBER: ("orders_count", "monetary", "trials", "scores", "last_score"),
+    Kind.NUMBER: ("orders_count", "monetary", "trials", "scores", "last_score", "lines", "gifts"),
     Kind.TEXT: ("last_channel",),
     Kind.BOOLEAN: ("last_flag",),
     Kind.INSTANT: ("last_trial_at", "last_order_at", "last_due"),
@@ -123,9 +125,34 @@ def is_faded(value: ast.Value) -> bool:
 
 
 @st.composite
+def entry_filters(draw: st.DrawFn, depth: int = 2) -> ast.Condition:
+    name = draw(st.sampled_from(sorted(ENTRIES)))
+    leaf = tests_of(ast.EntryField(LINES, name), ENTRIES[name], name)
+    return draw(_joined(leaf, st.deferred(lambda: entry_filters(depth - 1)), depth))
+
+
+@st.composite
+def equal_entries(draw: st.DrawFn) -> ast.Condition:
+    """Fields that are equal to something, which an engine may answer without reading each entry."""
+    names = draw(st.lists(st.sampled_from(("gift", "amount", "channel", "channel")), min_size=1, max_size=3))
+    tests = tuple(
+        ast.Compare(
+            ast.EntryField(LINES, name), ast.Operator.EQ, draw(_bounds(ENTRIES[name], ast.Property(name), name))
+        )
+        for name in names
+    )
+    return tests[0] if len(tests) == 1 else ast.And(tests)
+
+
+any_entries = st.builds(ast.AnyEntry, st.just(LINES), entry_filters() | equal_entries())
+
+
+@st.composite
 def filters(draw: st.DrawFn, event: str, depth: int = 2) -> ast.Condition:
     name = draw(st.sampled_from(sorted(PROPERTIES[event])))
     leaf = tests_of(ast.Property(name), PROPERTIES[event][name], name)
+    if event == TRIAL:
+        leaf = leaf | any_entries
     return draw(_joined(leaf, st.deferred(lambda: filters(event, depth - 1)), depth))
 
 
@@ -140,7 +167,8 @@ def events(draw: st.DrawFn, *, is_windowed: bool = True) -> ast.Events:
 def aggregates(draw: st.DrawFn) -> ast.Aggregate:
     found = draw(events())
     kind = draw(st.sampled_from((ast.Count, ast.Sum, ast.Average, ast.Least, ast.Greatest, ast.DaysSinceLast)))
-    numeric = next(name for name, kind in PROPERTIES[found.name].items() if kind is Kind.NUMBER)
+    names = [name for name, kind in PROPERTIES[found.name].items() if kind is Kind.NUMBER]
+    numeric = draw(st.sampled_from([*names, *([f"{LINES}.amount"] if found.name == TRIAL else [])]))
     half_life = draw(st.none() | durations(60))
     match kind:
         case ast.Count:
@@ -317,6 +345,8 @@ def families() -> dict[str, SearchStrategy[ast.Condition]]:
         "exists": presences(ast.Exists),
         "known": presences(ast.Known),
         "did": st.builds(ast.Did, events()),
+        "any": any_entries.flatmap(lambda where: st.builds(ast.Did, st.just(ast.Events(TRIAL, where)))),
+        "not any": any_entries.flatmap(lambda where: st.builds(ast.Did, st.just(ast.Events(TRIAL, ast.Not(where))))),
         "sequence": sequences(),
         "sample": samples,
         "in segment": st.sampled_from(("buyers", "visitors", "both")).map(ast.InSegment),

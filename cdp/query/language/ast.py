@@ -62,7 +62,7 @@ class Events(Node):
 
     def __post_init__(self) -> None:
         require_text(self.name, "an event name")
-        if self.where is not None and not all(isinstance(node, PROPERTY_NODES) for node in walk(self.where)):
+        if self.where is not None and not _is_filter(self.where):
             raise ValueError("an event filter can only read properties of the event")
 
 
@@ -90,6 +90,18 @@ class Computed(_Named):
 @dataclass(frozen=True, slots=True)
 class Property(_Named):
     """A property of the event; only used in filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryField(Node):
+    """A field of the entries of the list `of` of the event; only used in filters of these entries."""
+
+    of: str
+    name: str
+
+    def __post_init__(self) -> None:
+        require_text(self.of, "the name of a list")
+        require_text(self.name, "a name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +170,7 @@ class Last(Node):
 
 
 Aggregate = Count | Sum | Average | Least | Greatest | DaysSinceLast | First | Last
-Value = Trait | Computed | Property | Aggregate
+Value = Trait | Computed | Property | EntryField | Aggregate
 
 
 # --- conditions -----------------------------------------------------------------------------------
@@ -369,15 +381,38 @@ class Or(_Chain):
     """Kleene's or: true if a term is true, otherwise unknown if one is unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class AnyEntry(Node):
+    """A filter is true for an entry of a list of the event; otherwise unknown if it is for one, or without the list."""
+
+    of: str
+    where: "Condition"
+
+    def __post_init__(self) -> None:
+        require_text(self.of, "the name of a list")
+        for node in walk(self.where):
+            if not isinstance(node, (EntryField, *_FILTER_NODES)) or (
+                isinstance(node, EntryField) and node.of != self.of
+            ):
+                raise ValueError("a filter of entries can only read fields of the entries of its list")
+
+
 Test = (
     Compare | OneOf | Contains | StartsWith | Between | Recent | Exists | Known | Percentile | ZScore | Quantile
 )  # fmt: skip
-Condition = Test | Did | Sequence | InSegment | Sample | Not | And | Or
+Condition = Test | Did | Sequence | InSegment | Sample | AnyEntry | Not | And | Or
 
-PROPERTY_NODES = (
-    Property, Compare, OneOf, Contains, StartsWith, Between, Recent, Exists, Known, Not, And, Or,
-    Number, Text, Flag, Day, Duration,
+_FILTER_NODES = (
+    Compare, OneOf, Contains, StartsWith, Between, Recent, Exists, Known, Not, And, Or, Number, Text, Flag, Day, Duration
 )  # fmt: skip
+"""What a filter of events and one of entries have in common."""
+
+
+def _is_filter(node: Node) -> bool:
+    """Whether a condition reads nothing but properties of an event."""
+    if isinstance(node, AnyEntry):
+        return True
+    return isinstance(node, (Property, *_FILTER_NODES)) and all(map(_is_filter, children(node)))
 
 
 NODES: tuple[type[Node], ...] = tuple(

@@ -8,7 +8,17 @@ from functools import cached_property
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
-from cdp.policy.model import ComputedTrait, EventPlan, Keep, Policy, PropertyPlan, PropertyType, Purpose, TraitKind
+from cdp.policy.model import (
+    ComputedTrait,
+    EventPlan,
+    Keep,
+    ListField,
+    Policy,
+    PropertyPlan,
+    PropertyType,
+    Purpose,
+    TraitKind,
+)
 from cdp.query.language import ast
 
 
@@ -48,12 +58,23 @@ class Catalogue:
         return self.policy.events.events.get(name)
 
     def property(self, event: str, name: str) -> PropertyPlan | None:
-        """A property of an event; `context.…` is a field of the context of its message."""
+        """A property of an event; `context.…` is a field of the context of its message, `products.sku` one of the entries of a list."""
         if name.startswith(_CONTEXT):
             plan = self.policy.events.context.get(name.removeprefix(_CONTEXT))
             category = self.policy.events.category_of(event)
             return plan.model_copy(update={"category": plan.category or category}) if plan is not None else None
         return self.policy.property_of(event, name)
+
+    def entry_field(self, event: str, of: str, name: str) -> PropertyPlan | None:
+        """A field of the entries of a list of an event."""
+        plan = self.event(event)
+        stated = None if plan is None else plan.properties.get(of)
+        return None if stated is None else stated.fields.get(name)
+
+    def list_field(self, event: str, name: str) -> ListField | None:
+        """The field of the entries of a list that a name such as `products.quantity` means; None if it means none."""
+        plan = self.event(event)
+        return None if plan is None else plan.list_field(name)
 
     def trait(self, name: str) -> PropertyPlan | None:
         return self.policy.events.traits.get(name)
@@ -82,6 +103,8 @@ class Catalogue:
                 return kind_of_plan(self.trait(name))
             case ast.Property(name):
                 return kind_of_plan(self.property(event, name)) if event is not None else None
+            case ast.EntryField(of, name):
+                return kind_of_plan(self.entry_field(event, of, name)) if event is not None else None
             case ast.Computed(name):
                 trait = self.computed(name)
                 return None if trait is None else _KINDS.get(self.policy.value_type(trait))
@@ -99,6 +122,8 @@ class Catalogue:
                 return self.trait(name)
             case ast.Property(name) if event is not None:
                 return self.property(event, name)
+            case ast.EntryField(of, name) if event is not None:
+                return self.entry_field(event, of, name)
             case ast.Computed(name) if (trait := self.computed(name)) is not None:
                 return self.computed_plan(trait)
             case _:

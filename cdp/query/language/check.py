@@ -17,6 +17,7 @@ from cdp.query.language.check_types import type_rejections
 from cdp.query.language.parse import parse
 from cdp.query.language.rejection import Rejection
 from cdp.query.language.suggestion import suggestion
+from cdp.query.language.words import ANY_HINT
 
 MAX_NODES: Final = 1_000
 MAX_SEGMENTS: Final = 30
@@ -83,6 +84,8 @@ class _ConditionChecks:
                 yield from () if self.is_referenced else self.reference(node, key)
             case ast.Sample():
                 return
+            case ast.AnyEntry(of):
+                yield Rejection(node.at, f"`any {of}` can only be used in an event filter", ANY_HINT)
             case ast.Percentile() | ast.ZScore() | ast.Quantile():
                 yield Rejection(
                     node.at,

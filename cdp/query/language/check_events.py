@@ -7,7 +7,7 @@ from typing import assert_never
 from cdp.kit.wording import counted
 from cdp.policy.model import EventPlan, Purpose
 from cdp.query.language import ast
-from cdp.query.language.catalogue import Catalogue, Kind
+from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.check_fields import FieldChecks
 from cdp.query.language.check_types import type_rejections
 from cdp.query.language.rejection import Rejection
@@ -30,14 +30,14 @@ class EventChecks:
                 yield from self.fields.trait(value)
             case ast.Computed():
                 yield from self.fields.computed(value)
-            case ast.Property():
+            case ast.Property() | ast.EntryField():
                 raise ValueError("a property can only be used in an event filter")
             case (
                 ast.Sum(events, name) | ast.Average(events, name) | ast.Least(events, name) | ast.Greatest(events, name)
             ):
                 yield from self.events(events)
                 if (plan := self.catalogue.event(events.name)) is not None:
-                    yield from self.fields.property(value, plan, name, required=Kind.NUMBER)
+                    yield from self.fields.amount(value, plan, name)
             case ast.Count(events) | ast.DaysSinceLast(events) | ast.First(events) | ast.Last(events):
                 yield from self.events(events)
             case _:
@@ -74,9 +74,11 @@ class EventChecks:
                 yield from self._filter(term, event)
             case ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample():
                 raise ValueError("an event filter can only read properties of the event")
+            case ast.AnyEntry(of, where):
+                rejections = tuple(self.fields.list_of(node, event, of))
+                yield from rejections or self._filter(where, event)
             case _:
-                assert isinstance(node.value, ast.Property)
-                rejections = tuple(self.fields.property(node.value, event, node.value.name))
+                rejections = tuple(self.fields.of_filter(node, event))
                 yield from rejections or type_rejections(node, self.catalogue, event.key)
 
     def _window(self, window: ast.Window | None, events: ast.Events) -> Iterator[Rejection]:

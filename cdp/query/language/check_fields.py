@@ -1,12 +1,17 @@
 """Checks of fields: what a condition reads must exist, be kept in plain, and have a category that the purpose allows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
 
-from cdp.policy.model import EventPlan, Keep, PropertyPlan, Purpose
+from cdp.policy.model import EventPlan, Keep, PropertyPlan, PropertyType, Purpose
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue, Kind
+from cdp.query.language.printer import write
 from cdp.query.language.rejection import Rejection
 from cdp.query.language.suggestion import suggestion
+
+_DECLARE_LIST: Final = "segments can read the fields of a list that policies/events.yaml declares as `type: list`"
 
 
 class FieldChecks:
@@ -35,19 +40,67 @@ class FieldChecks:
         else:
             yield from self.category(node, trait.category, f"the computed trait {name}")
 
-    def property(
-        self, node: ast.Node, event: EventPlan, name: str, *, required: Kind | None = None
-    ) -> Iterator[Rejection]:
-        """A property of an event; with `required`, it must be of that type."""
-        plain = [key for key, plan in event.properties.items() if plan.keep is Keep.PLAIN]
-        plan = self.catalogue.property(event.key, name)
-        what = f'the property {name} of "{event.key}"'
-        rejections = tuple(self._stated(node, plan, what, hint=suggestion(name, plain)))
+    def of_filter(self, test: ast.Test, event: EventPlan) -> Iterator[Rejection]:
+        """What a test in the filter of an event, or of the entries of one of its lists, reads."""
+        value = test.value
+        if isinstance(value, ast.EntryField):
+            yield from self.entry_field(value, event)
+            return
+        assert isinstance(value, ast.Property)
+        if (found := event.list_field(value.name)) is not None:
+            meant = ast.AnyEntry(found.list, replace(test, value=ast.EntryField(found.list, found.field)))
+            message = f'{found.list} of "{event.key}" is a list, and each of its entries has a {found.field} of its own'
+            yield Rejection(value.at, message, f"write {write(meant)}")
+        else:
+            yield from self._property(value, event, value.name)
+
+    def amount(self, node: ast.Node, event: EventPlan, name: str) -> Iterator[Rejection]:
+        """A property of an event, or a field of the entries of a list, that is added up, averaged or ranked."""
+        rejections = tuple(self._property(node, event, name))
         yield from rejections
         kind = self.catalogue.kind_of(ast.Property(name), event.key)
-        if not rejections and required is not None and kind is not required:
+        if not rejections and kind is not Kind.NUMBER:
             hint = "only numbers can be added, averaged or ranked"
-            yield Rejection(node.at, f"{name} is {kind}, not {required}", hint)
+            yield Rejection(node.at, f"{name} is {kind}, not {Kind.NUMBER}", hint)
+
+    def list_of(self, node: ast.AnyEntry, event: EventPlan, name: str) -> Iterator[Rejection]:
+        """The list whose entries a filter asks for."""
+        lists = [key for key, plan in event.properties.items() if plan.type is PropertyType.LIST]
+        plan = event.properties.get(name)
+        what = f'the property {name} of "{event.key}"'
+        if plan is None:
+            yield Rejection(node.at, f"{what} is not in the tracking plan", suggestion(name, lists, "any "))
+        elif plan.type is PropertyType.ANY:
+            yield Rejection(node.at, f"{what} is sealed and cannot be used in a segment", _DECLARE_LIST)
+        elif plan.type is not PropertyType.LIST:
+            named = f"; its lists are {', '.join(lists)}" if lists else ""
+            hint = f"write the test without `any {name} where`{named}"
+            yield Rejection(node.at, f"{what} is not a list", hint)
+
+    def entry_field(self, node: ast.EntryField, event: EventPlan) -> Iterator[Rejection]:
+        """A field of the entries of a list that exists."""
+        fields = event.properties[node.of].fields
+        what = f'the field {node.name} of {node.of} of "{event.key}"'
+        plain = [key for key, plan in fields.items() if plan.keep is Keep.PLAIN]
+        yield from self._stated(node, fields.get(node.name), what, hint=suggestion(node.name, plain))
+
+    def _property(self, node: ast.Node, event: EventPlan, name: str) -> Iterator[Rejection]:
+        """A property of an event, or a field of the entries of a list, by its name."""
+        plan = self.catalogue.property(event.key, name)
+        what = f'the property {name} of "{event.key}"'
+        if plan is not None and plan.type is PropertyType.LIST:
+            plain = [key for key, field in plan.fields.items() if field.keep is Keep.PLAIN]
+            yield Rejection(node.at, f"{what} is a list", _ask_for(name, plain))
+            return
+        of, _, _ = name.partition(".")
+        whole = event.properties.get(of)
+        if plan is None and whole is not None and whole.type is PropertyType.ANY:
+            yield Rejection(node.at, f'{of} of "{event.key}" is sealed as a whole', _DECLARE_LIST)
+            return
+        plain = [key for key, field in event.properties.items() if field.keep is Keep.PLAIN]
+        if whole is not None and whole.type is PropertyType.LIST:
+            plain = [f"{of}.{key}" for key, field in whole.fields.items() if field.keep is Keep.PLAIN]
+        yield from self._stated(node, plan, what, hint=suggestion(name, plain))
 
     def category(self, node: ast.Node, category: str, what: str) -> Iterator[Rejection]:
         """The purpose must allow the data category of a field or event; `what` names it in the message."""
@@ -72,3 +125,8 @@ class FieldChecks:
             )
         else:
             yield from self.category(node, plan.category, what)
+
+
+def _ask_for(name: str, fields: Sequence[str]) -> str:
+    example = fields[0] if fields else "…"
+    return f"ask for one of its entries: any {name} where {example} …; or add up a field: {name}.{example}"

@@ -85,6 +85,9 @@ def _uses(node: ast.Node, event: str | None, catalogue: Catalogue) -> Iterator[F
             yield FieldUse(write_value(node), computed.category)
         case ast.Property(name) if event is not None:
             yield from _property(event, name, catalogue)
+        case ast.EntryField(of, name) if event is not None:
+            if (field := catalogue.entry_field(event, of, name)) is not None:
+                yield FieldUse(f'"{event}".{of}.{name}', field.category)
         case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
             yield from _property(node.events.name, node.property, catalogue)
         case _:

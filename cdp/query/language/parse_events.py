@@ -2,17 +2,34 @@
 
 events     = string [ "where" filter ]
 arguments  = string [ "." name ] [ "where" filter ] { "," window | "," "half_life" duration }
-filter     = a condition in which every value is a property: a bare name, or property.name
+filter     = a condition in which every value is a property: a bare name, or property.name;
+             "any" name "where" one is a condition on the entries of a list, in which every value is a field of an entry
 name       = word { "." word } | string
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cdp.query.language.ast import Condition, Duration, Events, Property, Window
+from cdp.query.language.ast import (
+    And,
+    AnyEntry,
+    Condition,
+    Did,
+    Duration,
+    EntryField,
+    Events,
+    InSegment,
+    Not,
+    Or,
+    Property,
+    Sample,
+    Sequence,
+    Window,
+)
 from cdp.query.language.cursor import Cursor, build
 from cdp.query.language.lex import LexemeKind, Rejected
 from cdp.query.language.parse_literals import duration, window
 from cdp.query.language.parse_logic import LogicParser
+from cdp.query.language.printer import write
 from cdp.query.language.words import RESERVED
 
 
@@ -70,20 +87,89 @@ def arguments(cursor: Cursor, depth: int, *, requires_property: bool, allows_hal
 def _filter(cursor: Cursor, depth: int) -> Condition | None:
     if not cursor.accept_word("where"):
         return None
-    return LogicParser(cursor, lambda _depth: _property(cursor), forms={}).condition(depth + 1)
+    return _filter_parser(cursor).condition(depth + 1)
+
+
+def _filter_parser(cursor: Cursor) -> LogicParser:
+    forms = {"any": lambda at, depth: _any_entry(cursor, at, depth)}
+    return LogicParser(cursor, lambda _depth: _property(cursor), forms)
 
 
 def _property(cursor: Cursor) -> Property:
+    at = cursor.token.at
+    return build(at, Property, _field_name(cursor, "a property", "an event filter"))
+
+
+def _any_entry(cursor: Cursor, at: int, depth: int) -> Condition:
+    """The rest of `any NAME where …`: one test, or a condition in parentheses.
+
+    An event and its entries may have fields of one name, so that what follows a test without parentheses could be about
+    either: it is refused.
+    """
+    of = name(cursor, "the name of a list")
+    cursor.expect_word("where", f'name a field of its entries: any {of} where sku = "MUG-1"')
+    fields = LogicParser(cursor, lambda _depth: _entry_field(cursor, of), forms={})
+    is_grouped = cursor.is_symbol("(")
+    found = build(at, AnyEntry, of, fields.one(depth + 1))
+    if not is_grouped and cursor.token.word in ("and", "or"):
+        raise _ambiguous(cursor, found, depth)
+    return found
+
+
+def _entry_field(cursor: Cursor, of: str) -> EntryField:
+    at = cursor.token.at
+    return build(at, EntryField, of, _field_name(cursor, f"a field of {of}", f"a filter of the entries of {of}"))
+
+
+def _field_name(cursor: Cursor, what: str, where: str) -> str:
     token = cursor.token
     if token.kind is not LexemeKind.WORD:
-        raise cursor.rejected(f"expected a property, found {cursor.shown}", "name a property of the event")
+        raise cursor.rejected(f"expected {what}, found {cursor.shown}", f"name {what}")
     if token.word == "property" and cursor.following.text == ".":
         cursor.advance()
         cursor.advance()
     elif token.word in RESERVED:
-        hint = f"write a property of that name as property.{token.text}"
-        raise cursor.rejected(f"`{token.text}` cannot be used in an event filter", hint)
-    return build(token.at, Property, name(cursor, "the name of a property"))
+        hint = f"write {what} with that name as property.{token.text}"
+        raise cursor.rejected(f"`{token.text}` cannot be used in {where}", hint)
+    return name(cursor, f"the name of {what}")
+
+
+def _ambiguous(cursor: Cursor, found: AnyEntry, depth: int) -> Rejected:
+    """The rejection of `and` or `or` after a test without parentheses, with both readings as the hint."""
+    word, at = cursor.token.word, cursor.token.at
+    message = f"`{word}` can continue the filter of the entries of {found.of}, or that of the event"
+
+    def join(*terms: Condition) -> Condition:
+        return build(at, And, terms) if word == "and" else build(at, Or, terms)
+
+    try:
+        terms = _filter_parser(cursor).further(depth, word)
+        beside = write(join(found, *terms))
+        within = [entry for term in terms if (entry := _of_entries(term, found.of)) is not None]
+        readings = [beside]
+        if len(within) == len(terms):
+            readings.insert(0, write(build(at, AnyEntry, found.of, join(found.where, *within))))
+    except Rejected:
+        readings = [f"any {found.of} where (…)", f"(any {found.of} where …) {word} …"]
+    return Rejected(at, message, f"write {', or '.join(readings)}")
+
+
+def _of_entries(node: Condition, of: str) -> Condition | None:
+    """The same condition about the entries of a list instead of the event; None if it is about lists itself."""
+    match node:
+        case AnyEntry():
+            return None
+        case Not(term):
+            inner = _of_entries(term, of)
+            return None if inner is None else Not(inner)
+        case And(terms) | Or(terms):
+            found = tuple(inner for term in terms if (inner := _of_entries(term, of)) is not None)
+            return None if len(found) < len(terms) else type(node)(found)
+        case Did() | Sequence() | InSegment() | Sample():
+            return None
+        case _:
+            assert isinstance(node.value, Property)
+            return replace(node, value=EntryField(of, node.value.name))
 
 
 def _property_of(cursor: Cursor, event: str, *, is_required: bool) -> str | None:

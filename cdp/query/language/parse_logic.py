@@ -50,22 +50,31 @@ class LogicParser:
         """condition = all { "or" all }; `depth` is the number of parentheses and `not` around it."""
         return self._chain(depth, "or")
 
+    def further(self, depth: int, word: str) -> list[Condition]:
+        """The operands that follow with this word, `and` or `or`, before each of them."""
+        terms: list[Condition] = []
+        while self.cursor.accept_word(word):
+            terms.append(self._operand(depth, word))
+        return terms
+
     def _chain(self, depth: int, word: str) -> Condition:
         at = self.cursor.token.at
-        terms = [self._chain(depth, "and") if word == "or" else self._one(depth)]
-        while self.cursor.accept_word(word):
-            terms.append(self._chain(depth, "and") if word == "or" else self._one(depth))
+        terms = [self._operand(depth, word), *self.further(depth, word)]
         if len(terms) == 1:
             return terms[0]
         return build(at, And, tuple(terms)) if word == "and" else build(at, Or, tuple(terms))
 
-    def _one(self, depth: int) -> Condition:
+    def _operand(self, depth: int, word: str) -> Condition:
+        return self._chain(depth, "and") if word == "or" else self.one(depth)
+
+    def one(self, depth: int) -> Condition:
+        """What `and` and `or` join: a test, a form, a negation, or a condition in parentheses."""
         if depth > MAX_DEPTH:
             hint = f"at most {MAX_DEPTH} levels of parentheses and `not`"
             raise self.cursor.rejected("this is nested too deeply", hint)
         at = self.cursor.token.at
         if self.cursor.accept_word("not"):
-            return Not(self._one(depth + 1), at=at)
+            return Not(self.one(depth + 1), at=at)
         if self.cursor.accept_symbol("("):
             inner = self.condition(depth + 1)
             self.cursor.expect_symbol(")", "close the parenthesis")

@@ -22,7 +22,7 @@ from cdp.query.language.ast import (
 from cdp.query.language.cursor import Cursor, build
 from cdp.query.language.lex import Lexeme, LexemeKind, Rejected
 from cdp.query.language.parse_events import arguments, name
-from cdp.query.language.words import AGGREGATES, CONDITION_STARTS, RESERVED, WITH_HALF_LIFE, WITH_PROPERTY
+from cdp.query.language.words import AGGREGATES, ANY_HINT, CONDITION_STARTS, RESERVED, WITH_HALF_LIFE, WITH_PROPERTY
 
 _SIMILARITY_MIN: Final = 0.7
 
@@ -69,6 +69,8 @@ def _aggregate(cursor: Cursor, token: Lexeme, depth: int) -> Value:
 
 
 def _no_value(cursor: Cursor, token: Lexeme) -> Rejected:
+    if token.word == "any":
+        return cursor.rejected("`any` can only be used in an event filter", ANY_HINT)
     if token.kind is LexemeKind.WORD and token.word not in RESERVED:
         after = cursor.following
         is_call = after.text in ("(", ".") or after.kind in (LexemeKind.STRING, LexemeKind.WORD)

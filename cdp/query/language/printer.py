@@ -7,6 +7,7 @@ from typing import assert_never
 
 from cdp.query.language.ast import (
     And,
+    AnyEntry,
     Average,
     Between,
     Compare,
@@ -19,6 +20,7 @@ from cdp.query.language.ast import (
     Did,
     Duration,
     During,
+    EntryField,
     Events,
     Exists,
     First,
@@ -72,6 +74,8 @@ def write(condition: Condition) -> str:
             return f"in segment {quoted(key)}"
         case Sample(percent, seed):
             return f"sample {number(percent)}% by {quoted(seed)}"
+        case AnyEntry(of, where):
+            return f"any {_name(of)} where {_operand(where)}"
         case Compare() | OneOf() | Contains() | StartsWith() | Between() | Recent() | Exists() | Known():
             return _test(condition)
         case Percentile() | ZScore() | Quantile():
@@ -87,7 +91,7 @@ def write_value(value: Value) -> str:
             return f"trait.{_name(name)}"
         case Computed(name):
             return f"computed.{_name(name)}"
-        case Property(name):
+        case Property(name) | EntryField(_, name):
             is_bare = _PLAIN.fullmatch(name) is not None and name.split(".")[0].lower() not in RESERVED
             return name if is_bare else f"property.{_name(name)}"
         case Count(events, half_life):
@@ -164,7 +168,9 @@ def _ranking(node: Percentile | ZScore | Quantile) -> str:
 
 
 def _operand(term: Condition) -> str:
-    return f"({write(term)})" if isinstance(term, And | Or) else write(term)
+    """An operand; a filter of entries that has no parentheses of its own gets some, so that what follows is not part of it."""
+    is_open = isinstance(term, And | Or) or (isinstance(term, AnyEntry) and not isinstance(term.where, And | Or))
+    return f"({write(term)})" if is_open else write(term)
 
 
 def _events(events: Events, prop: str | None = None, half_life: Duration | None = None) -> str:

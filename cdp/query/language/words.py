@@ -14,6 +14,8 @@ RESERVED = frozenset(
     {
         *AGGREGATES, *UNITS, "and", "or", "not", "exists", "known", "did", "sequence", "in", "segment", "sample",
         "by", "between", "within", "where", "contains", "starts", "with", "before", "after", "true", "false",
-        "percentile", "zscore", "quantile", "of", "half_life", "trait", "computed", "property",
+        "percentile", "zscore", "quantile", "of", "half_life", "trait", "computed", "property", "any",
     }
 )  # fmt: skip
+
+ANY_HINT = 'name the event: did("Order Completed" where any products where sku = "MUG-1")'

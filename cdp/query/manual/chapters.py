@@ -159,6 +159,62 @@ CHAPTERS: tuple[Chapter, ...] = (
         ),
     ),
     Chapter(
+        "Lists",
+        "An event may have a list, such as the products of an order, each of which has fields of its own. "
+        "`any <list> where` asks whether one entry satisfies a test; several tests of the same entry are put in parentheses. "
+        "It is true if the filter is true for an entry, otherwise unknown if it is unknown for one; for an empty list it is "
+        "false, and for an event without the list unknown, as for any absent value. An order and its products may have fields "
+        "of the same name, so `and` or `or` after a test without parentheses is rejected. "
+        '`sum("Event".list.field)`, `average`, `min` and `max` read the field in all entries of the events, also in those that '
+        "an `any` in the filter does not select.",
+        (
+            Example('did("Order Completed" where any products where sku = "MUG-1")', (ADA, DOT)),
+            Example(
+                'did("Order Completed" where any products where (sku = "HAT-2" and quantity >= 3))',
+                (ADA,),
+                "Ben bought two hats",
+            ),
+            Example(
+                'did("Order Completed" where (any products where sku = "MUG-1") and category = "shoes")',
+                (ADA,),
+                "`category` is that of the order",
+            ),
+            Example(
+                'did("Order Completed" where not (any products where sku in ("MUG-1", "BOOT-7")))',
+                (BEN,),
+                "unknown for Ada's order 70 days ago, whose products are absent",
+            ),
+            Example(
+                'not did("Order Completed" where any products where sku = "MUG-1")',
+                (BEN, CEM),
+                "no order that is known to have one",
+            ),
+            Example('sum("Order Completed".products.quantity) >= 3', (ADA,), "1 + 1 + 3"),
+            Example('max("Order Completed".products.price) < 50', (BEN, DOT), "unknown for Cem, who ordered nothing"),
+        ),
+        (
+            Wrong(
+                'did("Order Completed" where products.sku = "MUG-1")',
+                "products.sku",
+                'products of "Order Completed" is a list, and each of its entries has a sku of its own',
+                'write any products where sku = "MUG-1"',
+            ),
+            Wrong(
+                'did("Order Completed" where any products where sku = "MUG-1" and category = "shoes")',
+                "and",
+                "`and` can continue the filter of the entries of products, or that of the event",
+                'write any products where (sku = "MUG-1" and category = "shoes"), '
+                'or (any products where sku = "MUG-1") and category = "shoes"',
+            ),
+            Wrong(
+                'did("Order Completed" where any products where name = "Mug")',
+                "name",
+                'the field name of products of "Order Completed" is sealed and cannot be used in a segment',
+                "segments can only read fields that policies/events.yaml declares as `keep: plain`",
+            ),
+        ),
+    ),
+    Chapter(
         "Time",
         "`first` and `last` return an instant, absent without events; `days_since_last` returns whole days, rounded down. An "
         "instant is compared with whole days: `<` (or `before`) means before the day begins, `>` (or `after`) after it has "

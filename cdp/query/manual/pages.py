@@ -52,10 +52,18 @@ def _people() -> Iterator[str]:
 
 def _events(profile: Profile) -> Iterator[str]:
     for event in profile.events:
-        properties = ", ".join(f"{name} {_shown(value)}" for name, value in event.properties.items())
+        properties = ", ".join(_fields(event.properties))
         days = (NOW - event.occurred_at).total_seconds() / 86_400
         unpermitted = "" if PURPOSE in event.purposes else f", not permitted for `{PURPOSE}`"
-        yield f"{event.name}, {days:g} days ago ({properties}{unpermitted})"
+        lists = "".join(
+            f"; {name}: {' + '.join(' '.join(_fields(entry)) for entry in entries)}"
+            for name, entries in event.lists.items()
+        )
+        yield f"{event.name}, {days:g} days ago ({properties}{lists}{unpermitted})"
+
+
+def _fields(values: Mapping[str, StatedValue]) -> Iterator[str]:
+    return (f"{name} {_shown(value)}" for name, value in values.items())
 
 
 def _shown(value: StatedValue) -> str:

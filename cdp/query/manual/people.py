@@ -25,8 +25,13 @@ def _event(name: str, days_ago: float, **properties: StatedValue) -> EventRecord
     return EventRecord(name, _at(days_ago), frozenset((PURPOSE, OTHER)), properties, str(event_id))
 
 
-def _ordered(days_ago: float, revenue: float, **more: StatedValue) -> EventRecord:
-    return _event("Order Completed", days_ago, revenue=revenue, **more)
+def _ordered(days_ago: float, revenue: float, *products: Mapping[str, StatedValue], **more: StatedValue) -> EventRecord:
+    ordered = _event("Order Completed", days_ago, revenue=revenue, **more)
+    return replace(ordered, lists={"products": products}) if products else ordered
+
+
+def _product(sku: str, price: float, **more: StatedValue) -> Mapping[str, StatedValue]:
+    return {"sku": sku, "price": price, **more}
 
 
 def _person(
@@ -40,8 +45,8 @@ PEOPLE = (
     _person(
         ADA,
         {"age": 34, "country": "DE", "vip": True, "createdAt": _at(400)},
-        _ordered(200, 100, category="shoes"),
-        _ordered(100, 150, category="shoes"),
+        _ordered(200, 100, _product("BOOT-7", 100, quantity=1), category="shoes"),
+        _ordered(100, 150, _product("MUG-1", 60, quantity=1), _product("HAT-2", 30, quantity=3), category="shoes"),
         _ordered(70, 80, category="hats"),
     ),
     _person(
@@ -49,7 +54,7 @@ PEOPLE = (
         {"age": 17, "country": "FR", "vip": False, "createdAt": _at(20)},
         _event("Product Viewed", 12, category="shoes", price=40),
         _event("Product Added", 10, category="shoes"),
-        _ordered(9.5, 40, category="shoes"),
+        _ordered(9.5, 40, _product("HAT-2", 20, quantity=2), category="shoes"),
     ),
     _person(
         CEM,
@@ -62,7 +67,7 @@ PEOPLE = (
         DOT,
         {"age": 51, "vip": True},
         replace(_ordered(20, 500), purposes=frozenset({OTHER})),
-        _ordered(1, 20, category="hats"),
+        _ordered(1, 20, _product("MUG-1", 20), category="hats"),
     ),
     _person(EVE, {"age": 40, "country": "DE"}, _ordered(3, 900), analytics=PermittedSpan()),
 )

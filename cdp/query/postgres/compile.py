@@ -149,6 +149,8 @@ class _ConditionCompiler:
                 return self._among(self._segment(key))
             case ast.Sample(percent, seed):
                 return self._sampled(percent, seed)
+            case ast.AnyEntry():
+                raise ValueError("entries of a list can only be used in an event filter")
             case _:
                 return test(node, self._value(node.value), self.scope, may_be_null=may_be_null)
 
@@ -210,7 +212,7 @@ class _ConditionCompiler:
                 return plain(self.people.c.traits, name, plan)
             case ast.Computed(name):
                 return self._computed[name][1]
-            case ast.Property():
+            case ast.Property() | ast.EntryField():
                 raise ValueError("a property can only be used in an event filter")
             case (
                 ast.Count()
@@ -249,7 +251,7 @@ def _required(condition: ast.Condition) -> frozenset[str]:
             return first.intersection(*others)
         case ast.Did(ast.Events(name, window=ast.Within(duration))) if duration.seconds <= _RECENT_SECONDS_MAX:
             return frozenset({name})
-        case ast.Not() | ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample():
+        case ast.Not() | ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample() | ast.AnyEntry():
             return frozenset()
         case _:
             value = condition.value

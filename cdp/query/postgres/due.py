@@ -15,13 +15,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Double, Interval, Select, case, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Double, Interval, Select, case, cast, func, literal, select, true, union_all
 from sqlalchemy.types import DateTime
 
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.evaluation import HALF_LIVES_MAX
 from cdp.query.postgres import measures
+from cdp.query.postgres.filters import entries_of, event
 from cdp.query.postgres.scope import InternedIds, StatementScope
 from cdp.query.postgres.values import Column, Form, amount, plain
 
@@ -80,7 +81,7 @@ class _Instants:
                 case ast.Computed(name) if name not in computed:
                     computed.add(name)
                     yield self._buckets(name)
-                case ast.Recent(value, duration) if not isinstance(value, ast.Property):
+                case ast.Recent(value, duration) if not isinstance(value, ast.Property | ast.EntryField):
                     yield self._recent(value, duration)
                 case ast.Compare() | ast.OneOf() | ast.Between():
                     yield from self._bounds(node)
@@ -102,11 +103,15 @@ class _Instants:
         found = replace(events, where=None) if recent else events
         yield self._leaving(found, self._lasting(events))
         for test in recent:
-            assert isinstance(test.value, ast.Property)
-            plan = self.scope.catalogue.property(events.name, test.value.name)
-            assert plan is not None
-            moving = self._passing(plain(measures.event.c.plain, test.value.name, plan), test.duration)
             statement = measures.select_events((found,), self.purpose, self.scope)
+            source: ColumnElement[Any] = event.c.plain
+            plan = self.scope.catalogue.plan_of(test.value, events.name)
+            assert isinstance(test.value, ast.Property | ast.EntryField)
+            assert plan is not None
+            if isinstance(test.value, ast.EntryField):
+                entries = entries_of(source, test.value.of, self.scope)
+                statement, source = statement.join(entries, true()), entries.c.value
+            moving = self._passing(plain(source, test.value.name, plan), test.duration)
             yield statement.add_columns(measures.canonical.c.profile_id, moving.label("at"))
 
     def _lasting(self, events: ast.Events) -> timedelta:
@@ -120,7 +125,7 @@ class _Instants:
 
     def _leaving(self, events: ast.Events, lasting: timedelta) -> Select[Any]:
         profile_id = measures.canonical.c.profile_id
-        earliest = func.min(measures.event.c.occurred_at) + literal(lasting, Interval())
+        earliest = func.min(event.c.occurred_at) + literal(lasting, Interval())
         statement = measures.select_events((events,), self.purpose, self.scope)
         return statement.add_columns(profile_id, earliest.label("at")).group_by(profile_id)
 

@@ -1,5 +1,6 @@
 """Events and computed traits in SQL: one common table expression (a frame) for each event name, with all its measures."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
@@ -23,46 +24,24 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.types import Date
 
-from cdp.policy.model import ComputedTrait, PropertyPlan, TraitKind
+from cdp.policy.model import ComputedTrait, ListField, TraitKind
 from cdp.query.language import ast
 from cdp.query.language.evaluation import HALF_LIVES_MAX
+from cdp.query.postgres.filters import event, filter_condition, number_of_entries, stated_plan
 from cdp.query.postgres.scope import EVENT_NAMES, StatementScope
-from cdp.query.postgres.values import Boolean, Column, Form, amount, plain, test
-from cdp.schema import behavior, identity
+from cdp.query.postgres.values import Boolean, Column, Form, amount, plain
+from cdp.schema import identity
 
-event = behavior.event.alias("event")
 canonical = identity.canonical.alias("canonical")
 profile = identity.profile.alias("profile")
 
 EventMeasure = ast.Aggregate | ast.Did
 """What is computed from the events of one name, one column each."""
 
+_Over = Callable[[Any], ColumnElement[Any]]
+"""Limits an aggregate to the events that satisfy some conditions."""
+
 _NEGLIGIBLE_HALVINGS = 200
-
-
-def filter_condition(
-    events: ast.Events, where: ast.Condition, scope: StatementScope, *, may_be_null: bool = True
-) -> Boolean:
-    """The filter of a set of events; the event name determines what the properties are.
-
-    A filter selects what is true, so false and unknown have the same effect unless there is a `not` above.
-    """
-    match where:
-        case ast.And(terms):
-            return and_(*(filter_condition(events, term, scope, may_be_null=may_be_null) for term in terms))
-        case ast.Or(terms):
-            first, *others = (filter_condition(events, term, scope, may_be_null=may_be_null) for term in terms)
-            for other in others:
-                first = first | other
-            return first
-        case ast.Not(term):
-            return ~filter_condition(events, term, scope, may_be_null=False)
-        case ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample():
-            raise ValueError("an event filter can only read properties of the event")
-        case _:
-            assert isinstance(where.value, ast.Property)
-            plan = _plan(scope, events.name, where.value.name)
-            return test(where, plain(event.c.plain, where.value.name, plan), scope, may_be_null=may_be_null)
 
 
 def select_events(sets: tuple[ast.Events, ...], purpose: str, scope: StatementScope) -> Select[Any]:
@@ -149,7 +128,8 @@ def aggregate_of(value: EventMeasure, conditions: tuple[Boolean, ...], scope: St
         case ast.Last():
             return over(func.max(event.c.occurred_at))
         case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
-            return over(_measure_of(value, scope))
+            measure: ColumnElement[Any] = _measure_of(value, over, scope)
+            return measure
 
 
 def column_of(value: EventMeasure, expression: ColumnElement[Any]) -> Column:
@@ -167,20 +147,44 @@ def column_of(value: EventMeasure, expression: ColumnElement[Any]) -> Column:
             return Column(expression, Form.INSTANT)
 
 
-def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, scope: StatementScope) -> Any:
-    plan = _plan(scope, value.events.name, value.property)
+def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, over: _Over, scope: StatementScope) -> Any:
+    if (found := scope.catalogue.list_field(value.events.name, value.property)) is not None:
+        return _measure_of_entries(value, found, over, scope=scope)
+    plan = stated_plan(scope.catalogue.property(value.events.name, value.property))
     number = amount(plain(event.c.plain, value.property, plan).expression)
     match value:
         case ast.Sum(half_life=half_life):
             if half_life is None:
-                return func.sum(number, type_=Numeric())
-            return func.sum(cast(number, Double) * _weight(half_life.seconds, scope))
+                return over(func.sum(number, type_=Numeric()))
+            return over(func.sum(cast(number, Double) * _weight(half_life.seconds, scope)))
         case ast.Average():
-            return func.avg(number, type_=Numeric())
+            return over(func.avg(number, type_=Numeric()))
         case ast.Least():
-            return func.min(number)
+            return over(func.min(number))
         case ast.Greatest():
-            return func.max(number)
+            return over(func.max(number))
+
+
+def _measure_of_entries(
+    value: ast.Sum | ast.Average | ast.Least | ast.Greatest, found: ListField, over: _Over, *, scope: StatementScope
+) -> Any:
+    """As for a property, over all entries of a list that have the number: first those of each event, then of all events."""
+
+    def in_event(aggregate: Callable[..., Any]) -> Any:
+        return number_of_entries(found.list, found.field, scope, aggregate=aggregate)
+
+    match value:
+        case ast.Sum(half_life=half_life):
+            if half_life is None:
+                return over(func.sum(in_event(func.sum), type_=Numeric()))
+            return over(func.sum(cast(in_event(func.sum), Double) * _weight(half_life.seconds, scope)))
+        case ast.Average():
+            total, numbers = (over(func.sum(in_event(part), type_=Numeric())) for part in (func.sum, func.count))
+            return total / numbers
+        case ast.Least():
+            return over(func.min(in_event(func.min)))
+        case ast.Greatest():
+            return over(func.max(in_event(func.max)))
 
 
 def _weight(half_life_seconds: int, scope: StatementScope) -> ColumnElement[Any]:
@@ -191,13 +195,6 @@ def _weight(half_life_seconds: int, scope: StatementScope) -> ColumnElement[Any]
 
 def _power_of_two(exponent: ColumnElement[Any]) -> ColumnElement[float]:
     return func.power(cast(literal(2), Double), exponent, type_=Double())
-
-
-def _plan(scope: StatementScope, event_name: str, name: str) -> PropertyPlan:
-    plan = scope.catalogue.property(event_name, name)
-    if plan is None:
-        raise ValueError("a property that the checks reject")
-    return plan
 
 
 # --- sequences ------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Which events of a profile count for a purpose at an instant, and what is computed from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from math import fsum
@@ -10,8 +10,8 @@ from cdp.policy.model import ComputedTrait, TraitKind
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.evaluation import HALF_LIVES_MAX
-from cdp.query.language.kleene import Kleene
-from cdp.query.reference.history import EventRecord, PermittedSpan, Profile, Scalar, exact
+from cdp.query.language.kleene import Kleene, any_of
+from cdp.query.reference.history import EventRecord, PermittedSpan, Profile, Scalar, StatedValue, exact
 from cdp.query.reference.logic import Leaf, truth_of, truth_of_test
 
 
@@ -62,10 +62,11 @@ class VisibleEvents:
             if latest is None:
                 return None
             return latest.occurred_at if trait.property is None else exact(latest.properties.get(trait.property))
-        amounts = [
-            (event, exact(event.properties[trait.property]) if trait.property else Fraction(1)) for event in counted
+        numbers = [
+            (event, amount)
+            for event in counted
+            for amount in ([Fraction(1)] if trait.property is None else self.numbers(event, trait.property))
         ]
-        numbers = [(event, amount) for event, amount in amounts if isinstance(amount, Fraction)]
         if trait.half_life_days is not None:
             weighed = [(event, float(amount)) for event, amount in numbers]
             return self.decayed(weighed, trait.half_life_days * 86_400)
@@ -77,19 +78,61 @@ class VisibleEvents:
         return [
             event
             for event in self.named(trait.event)
-            if event.occurred_at.astimezone(UTC).date() >= first_day and _is_counted(event, trait)
+            if event.occurred_at.astimezone(UTC).date() >= first_day and self._is_counted(event, trait)
         ]
+
+    def values(self, event: EventRecord, name: str) -> list[StatedValue]:
+        """What an event has under a name: the value of a property, or those of a field in the entries of a list."""
+        found = self.catalogue.list_field(event.name, name)
+        if found is None:
+            return [event.properties[name]] if name in event.properties else []
+        return [entry[found.field] for entry in event.lists.get(found.list, ()) if found.field in entry]
+
+    def numbers(self, event: EventRecord, name: str) -> list[Fraction]:
+        """The numbers that an event has under a name."""
+        return [amount for amount in map(exact, self.values(event, name)) if isinstance(amount, Fraction)]
+
+    def _is_counted(self, event: EventRecord, trait: ComputedTrait) -> bool:
+        """As for the computed trait itself: true is not 1, and an absent property never matches."""
+        if trait.property is not None and not self.values(event, trait.property):
+            return False
+        pairs = [(self.values(event, name), allowed) for name, allowed in trait.where.items()]
+        return all(
+            any(
+                (type(actual) is bool) is (type(value) is bool) and actual == value
+                for actual in found
+                for value in allowed
+            )
+            for found, allowed in pairs
+        )
 
     def _matches(self, event: EventRecord, where: ast.Condition | None) -> bool:
         """Whether the filter is true for an event; an unknown filter does not match."""
 
         def leaf(node: Leaf) -> Kleene:
+            if isinstance(node, ast.AnyEntry):
+                return self._any_entry(event, node)
             assert not isinstance(node, ast.Did | ast.Sequence | ast.InSegment | ast.Sample)
             assert isinstance(node.value, ast.Property)
             value = exact(event.properties.get(node.value.name))
             return truth_of_test(node, value, self.catalogue, now=self.now)
 
         return where is None or truth_of(where, leaf) is True
+
+    def _any_entry(self, event: EventRecord, node: ast.AnyEntry) -> Kleene:
+        """Whether a filter is true for one of the entries; unknown without the list, and false if it is empty."""
+        if node.of not in event.lists:
+            return None
+
+        def truth(entry: Mapping[str, StatedValue]) -> Kleene:
+            def leaf(test: Leaf) -> Kleene:
+                assert not isinstance(test, ast.Did | ast.Sequence | ast.InSegment | ast.Sample | ast.AnyEntry)
+                assert isinstance(test.value, ast.EntryField)
+                return truth_of_test(test, exact(entry.get(test.value.name)), self.catalogue, now=self.now)
+
+            return truth_of(node.where, leaf)
+
+        return any_of(map(truth, event.lists[node.of]))
 
     def _bounds(self, window: ast.Window | None) -> tuple[datetime, datetime]:
         """The first instant of a window, and the first instant after it."""
@@ -103,14 +146,3 @@ class VisibleEvents:
                 return self.catalogue.start_of(first.value), self.catalogue.end_of(last.value)
             case _:
                 assert_never(window)
-
-
-def _is_counted(event: EventRecord, trait: ComputedTrait) -> bool:
-    """As for the computed trait itself: true is not 1, and an absent property never matches."""
-    if trait.property is not None and trait.property not in event.properties:
-        return False
-    pairs = [(event.properties.get(name), values) for name, values in trait.where.items()]
-    return all(
-        any((type(actual) is bool) is (type(value) is bool) and actual == value for value in values)
-        for actual, values in pairs
-    )

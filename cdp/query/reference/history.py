@@ -15,13 +15,14 @@ StatedValue = int | float | bool | str | datetime
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """An event of a profile with the purposes whose bits it carries."""
+    """An event of a profile with the purposes whose bits it carries; `lists` has the fields of the entries of its lists."""
 
     name: str
     occurred_at: datetime
     purposes: frozenset[str]
     properties: Mapping[str, StatedValue] = field(default_factory=dict)
     event_id: str = ""
+    lists: Mapping[str, tuple[Mapping[str, StatedValue], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ def _truth_of_leaf(node: Leaf, events: VisibleEvents) -> Kleene:
             of_purpose = hashlib.sha256(events.profile.salt + events.purpose.encode()).digest()
             digest = hashlib.sha256(of_purpose + seed.encode()).digest()
             return int.from_bytes(digest[:8], "big") < sample_threshold(percent)
+        case ast.AnyEntry():
+            raise ValueError("entries of a list can only be used in an event filter")
         case ast.Known(value):
             return is_observed(value, events)
         case _:

@@ -11,7 +11,7 @@ from cdp.query.language.evaluation import NotEvaluable
 from cdp.query.language.kleene import Kleene, all_of, any_of, negate
 from cdp.query.reference.history import Scalar
 
-Leaf = ast.Test | ast.Did | ast.Sequence | ast.InSegment | ast.Sample
+Leaf = ast.Test | ast.Did | ast.Sequence | ast.InSegment | ast.Sample | ast.AnyEntry
 """A condition that joins no others."""
 
 _RELATIONS: Mapping[ast.Operator, Callable[[int], bool]] = {

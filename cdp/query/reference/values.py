@@ -18,7 +18,7 @@ def value_of(node: ast.Value, events: VisibleEvents) -> Scalar | None:
             trait = events.catalogue.computed(name)
             assert trait is not None
             return events.computed(trait)
-        case ast.Property():
+        case ast.Property() | ast.EntryField():
             raise ValueError("a property can only be used in an event filter")
         case ast.Count(of, half_life):
             found = events.matching(of)
@@ -82,6 +82,5 @@ def _instant(node: ast.DaysSinceLast | ast.First | ast.Last, events: VisibleEven
 
 
 def _numbers(of: ast.Events, name: str, events: VisibleEvents) -> list[tuple[EventRecord, Fraction]]:
-    """The events that have a numeric property, with its value."""
-    pairs = [(event, exact(event.properties.get(name))) for event in events.matching(of)]
-    return [(event, amount) for event, amount in pairs if isinstance(amount, Fraction)]
+    """The events that have a numeric property, with its value; those with a list once for each entry with the number."""
+    return [(event, amount) for event in events.matching(of) for amount in events.numbers(event, name)]

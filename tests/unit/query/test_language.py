@@ -257,7 +257,7 @@ def test_typing_errors_get_a_suggestion(wrong: str, hint: str) -> None:
 
 
 JSON_REJECTED = [
-    (7, "/: number is not allowed here; expected one of and, between, compare,"),
+    (7, "/: number is not allowed here; expected one of and, any_entry, between,"),
     ([7], "/: expected a node, which is an object with `is`"),
     ({"is": "nothing"}, "/: expected a node, which is an object with `is`"),
     ({"is": "trait", "name": "x"}, "/: trait is not allowed here"),

@@ -39,6 +39,8 @@ TEXT_OF: dict[type[ast.Node], str] = {
     ast.Trait: "trait.age > 18",
     ast.Computed: "computed.orders_count > 1",
     ast.Property: 'did("Order Completed" where category = "shoes")',
+    ast.EntryField: 'did("Trial" where any lines where amount > 3)',
+    ast.AnyEntry: 'did("Trial" where any lines where (channel = "web" and amount > 3))',
     ast.Count: 'count("Order Completed", half_life 3 days) > 1',
     ast.Sum: 'sum("Order Completed".revenue, within 30 days, half_life 3 days) > 1',
     ast.Average: 'average("Order Completed".revenue) > 1',
