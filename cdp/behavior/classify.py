@@ -245,7 +245,7 @@ def _seal_in_lists(classified: Classified, refused: frozenset[Term]) -> Classifi
         classified = classified._replace(
             plain=classified.plain | {name: plain},
             sealed=classified.sealed | {"properties": properties | {name: sealed}},
-            mistyped=tuple(dict.fromkeys((*classified.mistyped, *mistyped))),
+            mistyped=(*classified.mistyped, *(entry for entry in mistyped if entry not in classified.mistyped)),
         )
     return classified
 

@@ -60,9 +60,9 @@ event = Table(
     Column("sealed", LargeBinary, nullable=False, info=_fact("message", erase="shred")),
     CheckConstraint("bits > 0", name="bits"),
     CheckConstraint(
-        """NOT jsonb_path_exists(plain, 'strict $.* ? (@.type() == "string" || @.type() == "object" || """
-        """(@.type() == "array" && (exists (@[*] ? (@.type() != "object")) || """
-        """exists (@[*].* ? (@.type() == "string" || @.type() == "object" || @.type() == "array")))))')""",
+        """jsonb_path_query_array(plain, 'strict $.*.type()') <@ '["number", "boolean", "null", "array"]' """
+        """AND jsonb_path_query_array(plain, 'strict $.**{2}.type()') <@ '["object"]' """
+        """AND jsonb_path_query_array(plain, 'strict $.**{3}.type()') <@ '["number", "boolean", "null"]'""",
         name="no_text",
     ),
     Index(None, "name_id", "occurred_at"),

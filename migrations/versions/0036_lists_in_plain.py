@@ -10,11 +10,11 @@ down_revision = "0035"
 branch_labels = None
 depends_on = None
 
-_NO_TEXT = (
-    """NOT jsonb_path_exists(plain, 'strict $.* ? (@.type() == "string" || @.type() == "object" || """
-    """(@.type() == "array" && (exists (@[*] ? (@.type() != "object")) || """
-    """exists (@[*].* ? (@.type() == "string" || @.type() == "object" || @.type() == "array")))))')"""
-)
+_NO_TEXT = """
+    jsonb_path_query_array(plain, 'strict $.*.type()') <@ '["number", "boolean", "null", "array"]'
+    AND jsonb_path_query_array(plain, 'strict $.**{2}.type()') <@ '["object"]'
+    AND jsonb_path_query_array(plain, 'strict $.**{3}.type()') <@ '["number", "boolean", "null"]'
+"""
 
 
 def upgrade() -> None:

@@ -76,6 +76,17 @@ def may_mail(pipeline: Pipeline, mail: str) -> bool:
     return found.verdicts["email_marketing"].allowed
 
 
+def articles(pipeline: Pipeline) -> list[tuple[str, float, int]]:
+    """Number, price and pieces of each article that was ordered, as segments can ask for them."""
+    with pipeline.context.database.transaction(read_only=True) as tx:
+        rows = tx.execute(
+            "SELECT t.term, (entry ->> 'price')::float, (entry ->> 'quantity')::int FROM behavior.event AS e "
+            "CROSS JOIN jsonb_array_elements(e.plain -> 'products') AS entry "
+            "JOIN behavior.term AS t ON t.term_id = (entry ->> 'sku')::int ORDER BY t.term, e.occurred_at"
+        )
+    return [(str(number), price, pieces) for number, price, pieces in rows]
+
+
 def test_shopify(pipeline: Pipeline, load: Load, tmp_path: Path) -> None:
     """The three steps of docs/how-to/import-an-export.md."""
     links = tmp_path / "links.yaml"
@@ -101,6 +112,7 @@ def test_shopify(pipeline: Pipeline, load: Load, tmp_path: Path) -> None:
         frozenset({("user_id", "7100000000103"), ("email", "mia@shop.example")}),
     }
     assert [may_mail(pipeline, f"{name}@shop.example") for name in ("kim", "lou", "mia")] == [True, False, True]
+    assert {("CUP-40", 40.0, 1), ("PLA-25", 25.0, 2)} <= set(articles(pipeline))
     assert load("shopify_orders") == {
         "invalid: not_selected": 2,
         "not_permitted: no_unique_identifier": 1,

@@ -133,7 +133,7 @@ def entry_filters(draw: st.DrawFn, depth: int = 2) -> ast.Condition:
 
 @st.composite
 def equal_entries(draw: st.DrawFn) -> ast.Condition:
-    """Fields that are equal to something, which an engine may answer without reading each entry."""
+    """Fields that are equal to something, alone or beside another test: an engine may answer without reading each entry."""
     names = draw(st.lists(st.sampled_from(("gift", "amount", "channel", "channel")), min_size=1, max_size=3))
     tests = tuple(
         ast.Compare(
@@ -141,7 +141,8 @@ def equal_entries(draw: st.DrawFn) -> ast.Condition:
         )
         for name in names
     )
-    return tests[0] if len(tests) == 1 else ast.And(tests)
+    others = tuple(draw(st.lists(entry_filters(0), max_size=1)))
+    return ast.And((*tests, *others)) if len(tests) + len(others) > 1 else tests[0]
 
 
 any_entries = st.builds(ast.AnyEntry, st.just(LINES), entry_filters() | equal_entries())

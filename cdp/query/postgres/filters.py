@@ -79,9 +79,11 @@ def _logic(node: ast.Condition, leaf: _Leaf, *, may_be_null: bool) -> Boolean:
 
 def _any_entry(node: ast.AnyEntry, name: str, scope: StatementScope, *, may_be_null: bool) -> Boolean:
     """Whether the filter is true for an entry; otherwise NULL if it is for one, or without the list."""
-    equal = _equalities(node.where)
-    if may_be_null and equal is not None:
-        return _holds_entry(node.of, equal, name, scope=scope)
+    terms = node.where.terms if isinstance(node.where, ast.And) else (node.where,)
+    equal = _equalities(terms)
+    held = _holds_entry(node.of, equal, name, scope=scope) if equal and may_be_null else true()
+    if may_be_null and len(equal) == len(terms):
+        return held
     entries = entries_of(event.c.plain, node.of, scope)
 
     def leaf(inner: ast.Condition, may_be_null: bool) -> Boolean:
@@ -92,22 +94,25 @@ def _any_entry(node: ast.AnyEntry, name: str, scope: StatementScope, *, may_be_n
 
     condition = _logic(node.where, leaf, may_be_null=may_be_null)
     if may_be_null:
-        return exists(select(1).select_from(entries).where(condition).correlate(event))
+        # What an entry must be equal to is asked of the whole list before its entries are read: less than half of the time.
+        return and_(held, exists(select(1).select_from(entries).where(condition).correlate(event)))
     truth = case((func.bool_or(condition), true()), (func.bool_or(condition.is_(None)), null()), else_=false())
     found = select(truth).select_from(entries).correlate(event).scalar_subquery()
     return case((_is_list(event.c.plain, node.of), found))
 
 
-def _equalities(where: ast.Condition) -> Sequence[ast.Compare] | None:
-    """The tests of a filter that only says what different fields are equal to; None for any other."""
-    terms = where.terms if isinstance(where, ast.And) else (where,)
-    tests = [
-        term
-        for term in terms
-        if isinstance(term, ast.Compare) and term.operator is ast.Operator.EQ and not isinstance(term.literal, ast.Day)
-    ]
-    names = {term.value.name for term in tests if isinstance(term.value, ast.EntryField)}
-    return tests if len(names) == len(terms) else None
+def _equalities(terms: Sequence[ast.Condition]) -> Sequence[ast.Compare]:
+    """The tests among these that say what a field is equal to, one for each field."""
+    tests: dict[str, ast.Compare] = {}
+    for term in terms:
+        if (
+            isinstance(term, ast.Compare)
+            and term.operator is ast.Operator.EQ
+            and isinstance(term.value, ast.EntryField)
+            and not isinstance(term.literal, ast.Day)
+        ):
+            tests.setdefault(term.value.name, term)
+    return tuple(tests.values())
 
 
 def _holds_entry(of: str, tests: Sequence[ast.Compare], name: str, *, scope: StatementScope) -> Boolean:

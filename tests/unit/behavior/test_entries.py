@@ -1,15 +1,18 @@
 """Lists of objects, sorted by the tracking plan entry by entry."""
 
+import json
 import math
 from typing import Any
 
 import pytest
 
-from cdp.behavior.classify import classify, seal_refused_terms, terms_of
+from cdp.behavior.classify import classify, json_bytes, seal_refused_terms, terms_of
 from cdp.behavior.entries import joined
 from cdp.behavior.model import Classified, Mistyped, Term, Terms
 from cdp.behavior.rules import PlanRules, compile_plan, vocabularies_of
 from cdp.policy.model import TrackingPlan
+from cdp.wire.batch import Envelope
+from cdp.wire.ga4 import read_measurement
 from tests.support.policies import changed, shipped
 
 RULES = compile_plan(shipped().events)
@@ -33,6 +36,16 @@ def test_the_plain_fields_of_each_entry_are_plain_and_the_others_sealed_at_the_s
     assert found.plain == {"products": [{"sku": MUG, "price": 60}, {"sku": HAT, "quantity": 2}]}
     assert found.sealed["properties"] == {"products": [{"name": "A mug"}, {}]}
     assert (found.mistyped, found.unknown) == ((), 0)
+
+
+def test_items_of_ga4_are_products() -> None:
+    items = [{"item_id": "MUG-1", "item_name": "A mug", "price": 9.5, "quantity": 2, "index": 0, "affiliation": "Shop"}]
+    sent = {"client_id": "12.34", "events": [{"name": "purchase", "params": {"value": 19, "items": items}}]}
+    envelope = read_measurement(json_bytes(sent))
+    assert isinstance(envelope, Envelope)
+    found = classify("track", json.loads(bytes(envelope.items[0])), RULES)
+    assert found.plain == {"revenue": 19, "products": [{"product_id": MUG, "price": 9.5, "quantity": 2, "position": 0}]}
+    assert found.sealed["properties"] == {"products": [{"name": "A mug", "affiliation": "Shop"}]}
 
 
 def test_nothing_is_sealed_of_entries_that_are_plain() -> None:

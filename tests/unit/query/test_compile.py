@@ -5,7 +5,7 @@ from hypothesis import given, settings
 
 from cdp.query.language import ast
 from cdp.query.postgres.compile import InternedIds, compile_segment, sql_text
-from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, catalogue, condition_of
+from tests.support.segment_histories import LINES, NOW, ORDER, OTHER, PURPOSE, TRIAL, VIEW, catalogue, condition_of
 from tests.support.segment_strategies import programs
 
 CATALOGUE = catalogue()
@@ -87,3 +87,25 @@ def test_values_of_the_author_are_bound_never_written() -> None:
     statement = compile_segment(condition, CATALOGUE, GROUND, purpose=PURPOSE, now=NOW).members
     assert evil not in str(statement)
     assert evil.encode().hex() in statement.compile().params.values()
+
+
+@pytest.mark.parametrize(
+    ("where", "reads_entries"),
+    [
+        ('channel = "web"', False),
+        ('(channel = "web" and amount = 3)', False),
+        ('(channel = "web" and amount >= 3)', True),
+        ('(channel = "web" and channel = "app")', True),
+    ],
+)
+def test_a_list_is_asked_for_equal_values_before_its_entries_are_read(where: str, reads_entries: bool) -> None:
+    text = members(f'did("{TRIAL}" where any {LINES} where {where})')
+    assert ("jsonb_array_elements" in text) is reads_entries
+    asked = text.index('{"lines": [{"channel"')
+    assert not reads_entries or asked < text.index("jsonb_array_elements")
+
+
+def test_every_entry_is_read_where_unknown_is_not_false() -> None:
+    text = members(f'did("{TRIAL}" where not (any {LINES} where channel = "web"))')
+    assert '{"lines": [{' not in text
+    assert "bool_or" in text
