@@ -13,6 +13,10 @@ from cdp.behavior.store import consistency as consistency_store
 from cdp.behavior.store import events as event_store
 from cdp.behavior.store.batch import intern_terms
 from cdp.kit.db import Database
+from cdp.query.language.catalogue import Catalogue
+from cdp.query.language.check import parse_and_check
+from cdp.query.postgres.compile import InternedIds, compile_segment
+from cdp.query.postgres.due import next_instants
 from tests.support.behavior import TRAITS, BehaviorPipeline, day, policy_with, trait
 
 pytestmark = pytest.mark.postgres
@@ -145,3 +149,38 @@ def test_a_full_vocabulary_seals_terms_in_their_entries(behavior: BehaviorPipeli
         (event,) = event_store.events_of(tx, [1], vocabularies_of(behavior.rules))
     assert event.plain == {"products": [{**MUGS, "sku": Term("sku", "MUG-1")}, {"price": 40, "quantity": 1}]}
     assert json.loads(event.sealed)["properties"] == {"products": [{}, {"sku": "HAT-2"}]}
+
+
+@pytest.mark.parametrize(
+    ("where", "people"),
+    [
+        ('did("Order Completed" where any products where price > 50)', (1, 0)),
+        ('did("Order Completed" where any products where (sku = "MUG-1" and price > 50))', (1, 0)),
+        ('did("Order Completed" where not (any products where price < 50))', (1, 0)),
+        ('sum("Order Completed".products.quantity) = 0', (0, 1)),
+        ('max("Order Completed".products.price) > 50', (1, 0)),
+    ],
+)
+def test_segments_pass_over_what_was_stored_under_the_name_before_it_was_a_list(
+    behavior: BehaviorPipeline, where: str, people: tuple[int, int]
+) -> None:
+    behavior.store([behavior.order(1, day(3), behavior.bits(MAIL), products=[MUGS])])
+    catalogue = Catalogue(behavior.policy)
+    condition = parse_and_check(where, catalogue, MAIL)
+    assert not isinstance(condition, tuple), condition
+
+    def members() -> int:
+        with behavior.database.transaction() as tx:
+            rows = tx.execute("SELECT vocabulary, term, term_id FROM behavior.term")
+            ids = InternedIds(behavior.masks, {(vocabulary, term): number for vocabulary, term, number in rows})
+            found = compile_segment(condition, catalogue, ids, purpose=MAIL, now=behavior.now)
+            assert (
+                len(tx.all(next_instants(condition, catalogue, ids, purpose=MAIL, now=behavior.now, until=day(1200))))
+                == 1
+            )
+            return len(tx.all(found.members))
+
+    as_list = members()
+    with behavior.database.transaction() as tx:
+        tx.execute("""UPDATE behavior.event SET plain = '{"products": 3}'""")
+    assert (as_list, members()) == people
