@@ -109,6 +109,7 @@ class RecentMessage:
     """What became of one message, without ids and values. `event` is a name of the policy, or `other`.
 
     `notices` are kinds of notices with what they are about, such as `mistyped revenue (number)` or `unknown_property`.
+    `delivery` is the name of the webhook delivery that brought it, empty for any other message.
     """
 
     source_id: SourceId
@@ -118,3 +119,4 @@ class RecentMessage:
     state: State
     reason: str
     notices: tuple[str, ...]
+    delivery: str = ""

@@ -9,6 +9,7 @@ import click
 
 from cdp.cli.command import command, open_context
 from cdp.cli.consents import INSTANT
+from cdp.cli.hooks import hook
 from cdp.cli.screen import Screen
 from cdp.flows.operations import accounting as accounting_flow
 from cdp.flows.operations import sources
@@ -23,6 +24,9 @@ _DEFER_HELP = (
 @click.group()
 def source() -> None:
     """Manage sources and their write keys."""
+
+
+source.add_command(hook)
 
 
 @source.command("create")
@@ -217,13 +221,13 @@ def recent(name: str, screen: Screen) -> None:
     """Show what became of the latest messages.
 
     At most a hundred of the last day, newest first, to find faults of a sender: type, event, state, reason and what was odd. Ids
-    and values are withheld. Of several messages in one transaction, the last twenty are kept. Every read is logged.
+    and values are withheld; what a webhook brought has the name of its delivery. Of several messages in one transaction, the last twenty are kept. Every read is logged.
     """
     with open_context() as context:
         found = accounting_flow.recent_messages(context, name, actor="operator")
     screen.result(found)
     screen.table(
-        ["received", "type", "event", "state", "reason", "odd"],
+        ["received", "type", "event", "state", "reason", "odd", "delivery"],
         [
             (
                 message.received_at,
@@ -232,6 +236,7 @@ def recent(name: str, screen: Screen) -> None:
                 message.state.value.replace("_", " "),
                 meaning_of(message.state.value, message.reason),
                 ", ".join(message.notices),
+                message.delivery,
             )
             for message in found
         ],

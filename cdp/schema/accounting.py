@@ -9,6 +9,7 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -80,9 +81,11 @@ recent_message = Table(
     Column("state", Text, nullable=False, info=impersonal()),
     Column("reason", Text, nullable=False, info=impersonal()),
     Column("notices", ARRAY(Text), nullable=False, info=impersonal()),
+    Column("delivery", Text, nullable=False, server_default=text("''"), info=impersonal()),
     CheckConstraint("received_at = date_trunc('second', received_at)", name="whole_second"),
+    CheckConstraint("length(delivery) <= 100", name="delivery"),
     Index(None, "source_id", "recent_message_id"),
     schema="accounting",
-    comment="What became of the latest messages of each source, to find faults of senders: no ids and no values, every name is one of "
-    "the policy or 'other'. The worker keeps the latest of each source, and those for a day.",
+    comment="What became of the latest messages of each source, to find faults of senders: no ids of people and no values, every name is one "
+    "of the policy or 'other'; `delivery` is what a platform calls the delivery of its webhook. The worker keeps the latest of each source, and those for a day.",
 )

@@ -184,6 +184,7 @@ _INGEST: Final = {
     "rights.suppression": "SELECT",
     "segments.segment": "SELECT",
     "segments.stale": "SELECT INSERT",
+    "sources.hook": "SELECT",
     "sources.source": "SELECT",
     "vault.epoch": "SELECT",
     "vault.key_check": "SELECT",

@@ -1,12 +1,15 @@
-"""Tables of sources: who may send messages, with which write key."""
+"""Tables of sources: who may send messages, with which write key, and what platforms deliver to them by webhook."""
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKey,
     Integer,
     LargeBinary,
+    SmallInteger,
     Table,
     Text,
     text,
@@ -33,4 +36,32 @@ source = Table(
     schema="sources",
     comment="Where messages come from; the kind caps what authority its consent signals can have. `defer`: messages of people who "
     "have not answered wait sealed for their answer.",
+)
+
+hook = Table(
+    "hook",
+    metadata,
+    Column(
+        "source_id",
+        Integer,
+        ForeignKey("sources.source.source_id"),
+        primary_key=True,
+        autoincrement=False,
+        info=impersonal(),
+    ),
+    Column("key_id", BigInteger, nullable=False, unique=True, info=impersonal()),
+    Column("scheme", Text, nullable=False, info=impersonal()),
+    Column("sealed", LargeBinary, nullable=False, info=impersonal()),
+    Column("secrets", SmallInteger, nullable=False, info=impersonal()),
+    Column("mapping", Text, nullable=False, info=impersonal()),
+    Column("window_seconds", Integer, nullable=False, info=impersonal()),
+    Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("changed_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    CheckConstraint("scheme IN ('standard', 'shopify', 'stripe', 'github', 'woocommerce', 'basic')", name="scheme"),
+    CheckConstraint("secrets BETWEEN 1 AND 2", name="secrets"),
+    CheckConstraint("octet_length(mapping) BETWEEN 1 AND 262144", name="mapping"),
+    CheckConstraint("window_seconds BETWEEN 30 AND 3600", name="window_seconds"),
+    schema="sources",
+    comment="The webhook of a source: how its deliveries are signed, and how they become messages. The secrets are sealed under a "
+    "key of their own, `key_id`, which is shredded with the webhook.",
 )

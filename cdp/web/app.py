@@ -25,7 +25,19 @@ from cdp.flows.operations.pools import Pools, every_use_of, judge_pools
 from cdp.flows.operations.readiness import FILE_CHECKS, STORE_CHECKS, check_files, check_store, parts_of
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.operations.readiness import ReadinessFinding, TaskStatus, judge_tasks
-from cdp.web.api import access, audit, consents, identity, kept, profiles, public_log, requests, segments, standing
+from cdp.web.api import (
+    access,
+    audit,
+    consents,
+    hooks,
+    identity,
+    kept,
+    profiles,
+    public_log,
+    requests,
+    segments,
+    standing,
+)
 from cdp.web.browser import routes as browser
 from cdp.web.center import notice, withdrawal
 from cdp.web.connections.attempts import WrongSecrets
@@ -34,6 +46,7 @@ from cdp.web.connections.table import ConnectionTable
 from cdp.web.console.page import refuse
 from cdp.web.console.routes import add_pages
 from cdp.web.ingest.batcher import Batcher, Limits
+from cdp.web.ingest.hooks import hooks_of
 from cdp.web.ingest.router import IngestEndpoint, IngestRouter
 from cdp.web.ingest.write_keys import directory_of
 from cdp.web.platform import errors, health, metrics
@@ -86,8 +99,14 @@ def create_app(
     pools = process.pools or every_use_of(watcher.context.database)
     api, health_watcher = watcher.using(pools.api), watcher.using(pools.health)
     batcher = _batcher(watcher.using(pools.ingest), process_metrics, limits or Limits())
+    ingest_watcher = watcher.using(pools.ingest)
     endpoint = IngestEndpoint(
-        batcher, directory_of(pools.ingest), watcher.context.clock, wrong_secrets=wrong_secrets, hosts=hosts
+        batcher,
+        directory_of(pools.ingest),
+        watcher.context.clock,
+        wrong_secrets=wrong_secrets,
+        hosts=hosts,
+        hooks=hooks_of(lambda: ingest_watcher.context),
     )
     readiness = _readiness(watcher.context, pools, process)
     for collector in (
@@ -147,6 +166,7 @@ def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         standing.router,
         kept.router,
         access.router,
+        hooks.router,
         audit.router,
         public_log.router,
         metrics.router,

@@ -52,6 +52,7 @@ def consents_in(body: Mapping[str, Any], frame: Frame, *, acts: tuple[ProposedAc
         has_gpc=frame.has_gpc,
         signals=frame.signals,
         acts=acts,
+        delivery=frame.delivery,
     )
     return consents if may_state_consent(consents) else None
 
@@ -85,6 +86,7 @@ def without_content(message: Message) -> Message:
         has_gpc=message.has_gpc,
         signals=message.signals,
         acts=message.acts,
+        delivery=message.delivery,
     )
 
 

@@ -26,7 +26,7 @@ class Frame:
 
     `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
     those of the batch; values of the message itself take precedence. `is_imported` marks the rows of a file.
-    `signals` are what its cookies and its query state about consent.
+    `signals` are what its cookies and its query state about consent. `delivery` is the name of the webhook delivery, if it is one.
     """
 
     source: Source
@@ -38,3 +38,4 @@ class Frame:
     has_gpc: bool = False
     signals: RequestSignals = NO_REQUEST_SIGNALS
     is_imported: bool = False
+    delivery: str = ""

@@ -17,7 +17,7 @@ class Message:
     the rule of docs/reference/ingest.md, "Times". `has_gpc` is set when the request carried `Sec-GPC: 1`; `signals` are its
     cookies and the parameters of its query that may state consent. `acts` are
     consents stated outside the body, such as those from columns of an imported file. `is_imported` marks a row of a file, whose statements have less authority than
-    those of a live message.
+    those of a live message. `delivery` is the name of the webhook delivery that brought it.
     """
 
     source: Source
@@ -31,6 +31,7 @@ class Message:
     signals: RequestSignals = NO_REQUEST_SIGNALS
     acts: tuple[ProposedAct, ...] = ()
     is_imported: bool = False
+    delivery: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,4 @@ class Invalid:
     reason: str
     consents: Message | None = None
     is_unread: bool = False
+    delivery: str = ""

@@ -52,6 +52,7 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
 FLOW_EXPLANATIONS: Final[Mapping[str, str]] = {
     "expired": "The message is older than the retention period of its class.",
     "no_identifier": "The message has no well-formed identifier of a known type.",
+    "delivery_too_large": "A delivery of a webhook may have at most 2,500 rows, and 500,000 values beside them in all.",
     "event_not_planned": "The tracking plan does not name the event and drops unknown events.",
 }
 """Reasons with which the ingest flow refuses messages that the wire format allows."""
@@ -109,12 +110,13 @@ def message_of(body: dict[str, Any], frame: Frame, *, acts: tuple[ProposedAct, .
         or _needs(body, body["type"])
     )
     if reason is not None:
-        return Invalid(frame.source, reason.value, consents_in(body, frame, acts=acts))
+        return Invalid(frame.source, reason.value, consents_in(body, frame, acts=acts), delivery=frame.delivery)
     if frame.sent_at is not None and not body.get("sentAt"):
         body["sentAt"] = frame.sent_at
     happened = happened_at(body, read_instant(body.get("sentAt")), frame.received_at)
     if happened is None:
-        return Invalid(frame.source, InvalidReason.TIMESTAMP_MALFORMED.value, consents_in(body, frame, acts=acts))
+        consents = consents_in(body, frame, acts=acts)
+        return Invalid(frame.source, InvalidReason.TIMESTAMP_MALFORMED.value, consents, delivery=frame.delivery)
     return Message(
         source=frame.source,
         kind=body["type"],
@@ -127,6 +129,7 @@ def message_of(body: dict[str, Any], frame: Frame, *, acts: tuple[ProposedAct, .
         signals=frame.signals,
         acts=acts,
         is_imported=frame.is_imported,
+        delivery=frame.delivery,
     )
 
 

@@ -14,6 +14,7 @@ from cdp.audit.fact import KINDS
 from cdp.flows.consent import acts
 from cdp.flows.consent.withdrawal import clear_withdrawn
 from cdp.flows.context import Context
+from cdp.flows.hooks import manage
 from cdp.flows.identity.accept import accept
 from cdp.flows.identity.lookup import look_up
 from cdp.flows.identity.reject import reject
@@ -41,6 +42,7 @@ from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.replay_file import REPLAY_FILE
 from cdp.segments.model import Draft, SegmentKey
+from cdp.sources.hook import SignatureScheme
 from cdp.sources.model import SourceKind
 from tests.support.databases import EMPTY, plain_url, temporary_database
 from tests.support.messages import consent_context, order, track
@@ -141,6 +143,10 @@ def operations(rights: RequestPipeline, written: dict[str, str]) -> None:
         sources_flow.create_source(context, "till", kind=SourceKind.SERVER)
         sources_flow.set_defer(context, "till", defer=True)
         sources_flow.replace_write_key(context, "till")
+        mapping = "type: identify\nidentifiers: {user_id: id}\n"
+        manage.set_hook(context, "till", SignatureScheme.GITHUB, mapping=mapping, secrets=["0123456789abcdef"])
+        manage.replace_secret(context, "till", "fedcba9876543210")
+        manage.delete_hook(context, "till")
         sources_flow.disable_source(context, "till")
     with stage(rights, written):
         rotate_pseudonyms(context)

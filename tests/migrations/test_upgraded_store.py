@@ -19,13 +19,15 @@ from cdp.consent.receipt import is_genuine
 from cdp.flows.audit.log_check import check_log
 from cdp.flows.audit.report import public_key
 from cdp.flows.context import Context
+from cdp.flows.hooks.manage import set_hook
+from cdp.flows.hooks.receive import active_hooks
 from cdp.flows.identity.link_table.table import import_links
 from cdp.flows.identity.lookup import look_up
 from cdp.flows.identity.reject import reject
 from cdp.flows.identity.review import list_reread
 from cdp.flows.identity.unmerge import rebuild
 from cdp.flows.ingest.batch import Ingest
-from cdp.flows.operations.accounting import Accounting, count_messages
+from cdp.flows.operations.accounting import Accounting, count_messages, recent_messages
 from cdp.flows.operations.computed_traits import check_sample
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.retention import sweep
@@ -39,6 +41,7 @@ from cdp.kit.clock import TestClock
 from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
 from cdp.rights.model import Status
+from cdp.sources.hook import SignatureScheme
 from cdp.sources.model import Source
 from cdp.sources.store.sources import source_named
 from cdp.vault.sign import is_signed
@@ -128,6 +131,19 @@ def test_a_message_sent_again_is_a_duplicate_and_a_new_one_is_stored(pipeline: P
     new = identify(userId="new", traits={"email": "new@example.com"}, context=consented)
     assert [outcome.state for outcome in pipeline.send(new, source=shop)] == [State.STORED]
     assert look_up(pipeline.context, Identifier("email", "new@example.com"), actor="privacy").anchors == 1
+
+
+def test_a_source_of_before_can_have_a_webhook(context: Context, pipeline: Pipeline, shop: Source) -> None:
+    set_hook(
+        context,
+        shop.name,
+        SignatureScheme.GITHUB,
+        mapping="type: identify\nidentifiers: {user_id: id}\n",
+        secrets=["0123456789abcdef"],
+    )
+    assert set(active_hooks(context)) == {shop.name}
+    pipeline.send(track(userId="ada"), source=shop)
+    assert {message.delivery for message in recent_messages(context, shop.name, actor="operator")} == {""}
 
 
 def test_the_log_is_sound_against_the_head_of_before(context: Context, known: Known) -> None:

@@ -21,6 +21,7 @@ from cdp.sources.model import Source, SourceKind
 from cdp.sources.store import sources as source_store
 from cdp.web.ingest.batch_retry import BatchProcessor
 from cdp.web.ingest.batcher import Limits
+from cdp.web.ingest.hooks import hooks_of
 from cdp.web.ingest.write_keys import directory_of
 from cdp.wire.message import Invalid, Message
 from tests.support.ingest_server import RunningIngest, serve_ingest
@@ -93,7 +94,8 @@ def open_ingest_endpoint(
     context = open_context(database, policy, clock, home=folder)
     sources = {key: add_source(database, key, kind, clock.now()) for key, kind in keys.items()}
     ingest = Ingest(database, context.vault, policy, clock=clock, replay=context.replay)
-    with serve_ingest(between(ingest), directory_of(database), clock=clock, limits=limits) as running:
+    hooks = hooks_of(lambda: context)
+    with serve_ingest(between(ingest), directory_of(database), clock=clock, limits=limits, hooks=hooks) as running:
         yield IngestEndpoint(context, running, sources)
 
 

@@ -14,6 +14,7 @@ from cdp.kit.clock import Clock, SystemClock
 from cdp.sources.model import Source
 from cdp.web.ingest.batch_retry import BatchProcessor
 from cdp.web.ingest.batcher import Batcher, Limits
+from cdp.web.ingest.hooks import HookDirectory
 from cdp.web.ingest.router import IngestEndpoint, IngestRouter
 from cdp.web.ingest.write_keys import SourceDirectory
 from cdp.wire.message import Invalid, Message
@@ -68,6 +69,7 @@ def serve_ingest(
     *,
     clock: Clock | None = None,
     limits: Limits | None = None,
+    hooks: HookDirectory | None = None,
     **options: Any,
 ) -> Iterator[RunningIngest]:
     """Serve the ingest endpoint until the block ends; messages that are queued by then are still processed.
@@ -75,7 +77,7 @@ def serve_ingest(
     The options are those of `uvicorn.Config`.
     """
     batcher = Batcher(ingest, limits or Limits())
-    endpoint = IngestEndpoint(batcher, directory, clock or SystemClock())
+    endpoint = IngestEndpoint(batcher, directory, clock or SystemClock(), hooks=hooks)
     with serve_in_thread(IngestRouter(endpoint, _OtherPaths(endpoint)), **options) as (url, server):
         yield RunningIngest(url, endpoint, batcher, lambda: server.should_exit)
 

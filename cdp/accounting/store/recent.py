@@ -16,12 +16,13 @@ def add_recent(tx: Transaction, messages: Sequence[RecentMessage]) -> None:
         return
     tx.execute(
         """
-        INSERT INTO accounting.recent_message (source_id, received_at, type, event, state, reason, notices)
+        INSERT INTO accounting.recent_message (source_id, received_at, type, event, state, reason, notices, delivery)
         SELECT source_id, date_trunc('second', received_at), type, event, state, reason,
-               string_to_array(notices, %(separator)s)  -- of an empty text, an empty array
+               string_to_array(notices, %(separator)s),  -- of an empty text, an empty array
+               delivery
         FROM unnest(%(sources)s::integer[], %(received)s::timestamptz[], %(types)s::text[], %(events)s::text[],
-                    %(states)s::text[], %(reasons)s::text[], %(notices)s::text[])
-            WITH ORDINALITY AS m (source_id, received_at, type, event, state, reason, notices, number)
+                    %(states)s::text[], %(reasons)s::text[], %(notices)s::text[], %(deliveries)s::text[])
+            WITH ORDINALITY AS m (source_id, received_at, type, event, state, reason, notices, delivery, number)
         ORDER BY number
         """,
         {
@@ -33,6 +34,7 @@ def add_recent(tx: Transaction, messages: Sequence[RecentMessage]) -> None:
             "states": [message.state.value for message in messages],
             "reasons": [message.reason for message in messages],
             "notices": [_SEPARATOR.join(message.notices) for message in messages],
+            "deliveries": [message.delivery for message in messages],
         },
     )
 
@@ -41,7 +43,7 @@ def recent_of(tx: Transaction, source_id: SourceId, limit: int) -> list[RecentMe
     """The latest messages of a source, newest first."""
     rows = tx.execute(
         """
-        SELECT received_at, type, event, state, reason, notices
+        SELECT received_at, type, event, state, reason, notices, delivery
         FROM accounting.recent_message
         WHERE source_id = %(source)s
         ORDER BY recent_message_id DESC
@@ -50,8 +52,8 @@ def recent_of(tx: Transaction, source_id: SourceId, limit: int) -> list[RecentMe
         {"source": source_id, "limit": limit},
     )
     return [
-        RecentMessage(source_id, received_at, type_, event, State(state), reason, tuple(notices))
-        for received_at, type_, event, state, reason, notices in rows
+        RecentMessage(source_id, received_at, type_, event, State(state), reason, tuple(notices), delivery)
+        for received_at, type_, event, state, reason, notices, delivery in rows
     ]
 
 

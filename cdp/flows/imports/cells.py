@@ -1,5 +1,6 @@
 """Rows of a file and their cells. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,6 +9,7 @@ from cdp.accounting.row_reasons import RowReason
 from cdp.wire.segment_spec import MESSAGE_BYTES_MAX
 
 _EXACT_FLOAT_MAX: Final = 2.0**53
+_PLACE: Final = re.compile(r"[0-9]{1,4}")
 
 Fields = Mapping[str, Any]
 
@@ -48,7 +50,7 @@ class Row:
 
 
 def cell_of(fields: Fields, column: str, absent: frozenset[str]) -> Any:
-    """The value of a column of a row, in JSON Lines of a path; None where it is missing or one of the `absent` texts."""
+    """The value of a column of a row, in JSON of a path, in which a number is a place in a list; None where it is missing or one of the `absent` texts."""
     found = fields.get(column)
     if found is None and "." in column and column not in fields:
         found = _within(fields, column)
@@ -83,5 +85,8 @@ def is_unicode(text: str) -> bool:
 def _within(fields: Fields, path: str) -> Any:
     found: Any = fields
     for step in path.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
+        if isinstance(found, list):
+            found = found[int(step)] if _PLACE.fullmatch(step) and int(step) < len(found) else None
+        else:
+            found = found.get(step) if isinstance(found, dict) else None
     return found

@@ -2,24 +2,22 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from cdp.accounting.row_reasons import RowReason
-from cdp.consent.model import Act, Authority
+from cdp.consent.model import Act
 from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.imports.cells import InvalidRow, text_of
 from cdp.flows.imports.mapping import Mapping
+from cdp.flows.imports.origin import RowOrigin
 from cdp.flows.imports.parts import ConsentColumn, When
 from cdp.flows.imports.values import Lines, Values
 
-SIGNAL: Final = "import"
-"""The signal that the ledger records for an imported consent."""
-
 
 class RowConsents:
-    """Reads consents by the rules of a mapping."""
+    """Reads consents by the rules of a mapping, each with the authority and the signal of its origin."""
 
-    def __init__(self, mapping: Mapping, values: Values) -> None:
+    def __init__(self, mapping: Mapping, values: Values, origin: RowOrigin) -> None:
+        self._origin = origin
         self._rules = mapping.consents
         self._timestamp = mapping.timestamp
         self._values = values
@@ -60,8 +58,9 @@ class RowConsents:
         act = self._answers[purpose].get(answer)
         if act is None:
             raise InvalidRow(RowReason.CONSENT_NOT_MAPPED, rule.column)
-        origin = "import.column" if rule.column is not None else "import.value"
-        proposed = ProposedAct(purpose, act, Authority.IMPORTED, None, SIGNAL, hash_of([purpose, answer]), origin)
+        signal = self._origin.signal
+        named = f"{signal}.column" if rule.column is not None else f"{signal}.value"
+        proposed = ProposedAct(purpose, act, self._origin.authority, None, signal, hash_of([purpose, answer]), named)
         if rule.at is None and rule.valid_until is None:
             return self._dated_by_row(proposed, lines), None
         wrong = None

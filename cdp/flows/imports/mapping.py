@@ -4,9 +4,9 @@ A mapping is a YAML file, read as strictly as a policy: an unknown key, a wrong 
 refused with its line number. Nothing is guessed from the data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, to_json
@@ -24,6 +24,9 @@ from cdp.policy.source import PolicyFile, SourceRefused, parse
 from cdp.policy.unknown_keys import KnownKeys
 
 FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+LISTED: Final = "mappings"
+"""The key of a document under which it lists its mappings."""
+Document = TypeVar("Document", bound=Frozen)
 _TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
 _LINK_TABLE_KEYS: Final = frozenset(
     {"format", "delimiter", "encoding", "skip_lines", "decimal", "thousands", "absent", "links"}
@@ -150,15 +153,25 @@ def load_mapping(path: Path) -> Mapping:
 
 def read_mapping(name: str, text: bytes) -> Mapping:
     """Read a mapping from the text of a file of this name; raises `invalid_mapping`."""
+    return read_as(lambda _content: Mapping, name, text)
+
+
+def read_as(choose_model: Callable[[Any], type[Document]], name: str, text: bytes) -> Document:
+    """Read a mapping, or a document of mappings, as the model that is chosen for its content; raises `invalid_mapping`."""
     try:
         source = parse(name, text)
     except SourceRefused as refused:
         raise _fault([refused.problem]) from None
+    model = choose_model(source.content)
     problems: list[PolicyProblem] = []
-    document = KnownKeys(source.content, _keys)
+
+    def keys(path: Steps) -> list[str]:
+        return _keys(path, model)
+
+    document = KnownKeys(source.content, keys)
     while True:
         try:
-            found = Mapping.model_validate_json(to_json(document.content))
+            found = model.model_validate_json(to_json(document.content))
         except ValidationError as error:
             problems += _problems(error, source, document)
             if not document.correct(error):
@@ -183,23 +196,26 @@ def _problems(error: ValidationError, source: PolicyFile, document: KnownKeys) -
         is_unknown = detail["type"] == "extra_forbidden"  # a mapping begins where its first key does
         place = source.place(path, of_key=is_unknown)
         by_place.setdefault((place, is_unknown), []).append((path, detail))
-    return [_problem(place, *found[0]) for (place, _), found in by_place.items()]
+    return [_problem(place, *found[0], keys=document.declared(found[0][0])) for (place, _), found in by_place.items()]
 
 
-def _problem(place: Position, path: Steps, error: ErrorDetails) -> PolicyProblem:
+def _problem(place: Position, path: Steps, error: ErrorDetails, *, keys: Collection[str]) -> PolicyProblem:
     name = ".".join(map(str, path)) or "the mapping"
     if error["type"] == "extra_forbidden":
-        return PolicyProblem(place, f"unknown key `{path[-1]}`", choose(str(path[-1]), _keys(path)))
+        return PolicyProblem(place, f"unknown key `{path[-1]}`", choose(str(path[-1]), keys))
     if error["type"] == "missing":
         return PolicyProblem(place, f"`{error['loc'][-1]}` is missing in {name}", "add it")
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return PolicyProblem(place, f"{name}: {message}")
 
 
-def _keys(path: Steps) -> list[str]:
+def _keys(path: Steps, model: type[Frozen]) -> list[str]:
     """The keys that are allowed in the place of the last step of a path."""
-    if len(path) == 1:
-        return list(Mapping.model_fields)
+    listed = next((field.annotation for name, field in model.model_fields.items() if name == LISTED), None)
+    if len(path) > 2 and path[0] == LISTED and listed is not None:
+        return _keys(path[2:], get_args(listed)[0])
+    if len(path) <= 1:
+        return list(model.model_fields)
     if path[0] in ("timestamp", "links"):
         return list((MessageTime if path[0] == "timestamp" else Side).model_fields)
     if path[0] == "only":

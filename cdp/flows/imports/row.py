@@ -8,10 +8,13 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
+
 from cdp.accounting.row_reasons import RowReason
 from cdp.flows.imports.cells import Fields, InvalidRow, Row, is_unicode, text_of, without_text_mark
 from cdp.flows.imports.consents import RowConsents
 from cdp.flows.imports.mapping import Mapping
+from cdp.flows.imports.origin import RowOrigin, origin_of_file
 from cdp.flows.imports.row_notices import Note, refused_cell
 from cdp.flows.imports.values import Lines, Values
 from cdp.kit.canonical import instant_text, sha256
@@ -19,38 +22,45 @@ from cdp.sources.model import Source
 from cdp.wire.consents import consents_in
 from cdp.wire.frame import Frame
 from cdp.wire.message import Invalid, Message
-from cdp.wire.segment_spec import message_of
+from cdp.wire.segment_spec import MESSAGE_BYTES_MAX, message_of
 
 _OWN_KEYS: Final = {"user_id": "userId", "anonymous_id": "anonymousId"}
 _EVENTS: Final = frozenset({"track", "page", "screen"})
 """The types of messages that say what happened, and therefore need an instant."""
 
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+
 Reader = Callable[[Row, datetime], Message | Invalid]
 
 
 def row_reader(mapping: Mapping, source: Source, file_digest: bytes, *, note: Note | None = None) -> Reader:
-    """A function that converts a row, with the further rows of its message, to a message received at an instant.
+    """A function that converts a row of a file, with the further rows of its message, to a message received at an instant.
 
     `note` receives each cell for which a row is invalid.
     """
-    return _Rows(mapping, source, file_digest.hex()[:20], note=note).read
+    return reader_of(mapping, source, origin_of_file(file_digest), note=note)
+
+
+def reader_of(mapping: Mapping, source: Source, origin: RowOrigin, *, note: Note | None = None) -> Reader:
+    """As `row_reader`, for rows of any origin."""
+    return _Rows(mapping, source, origin, note=note).read
 
 
 class _Rows:
     """A mapping, prepared for many rows."""
 
-    def __init__(self, mapping: Mapping, source: Source, prefix: str, *, note: Note | None = None) -> None:
+    def __init__(self, mapping: Mapping, source: Source, origin: RowOrigin, *, note: Note | None = None) -> None:
         self._note = note
         self._mapping = mapping
         self._source = source
-        self._prefix = prefix
+        self._origin = origin
         self._values = Values(mapping)
-        self._consents = RowConsents(mapping, self._values)
-        self._selected = frozenset(text.casefold() for text in mapping.only.values) if mapping.only else frozenset()
+        self._consents = RowConsents(mapping, self._values, origin)
+        self._selects = selection_of(mapping)
         self._same = _columns_of_one_message(mapping)
 
     def read(self, row: Row, now: datetime) -> Message | Invalid:
-        frame = Frame(self._source, now, is_imported=True)
+        frame = Frame(self._source, now, is_imported=self._origin.is_imported, delivery=self._origin.delivery)
         lines = row.all_fields if row.reason is None else tuple(_readable(fields) for fields in row.all_fields)
         acts, wrong = self._consents.of(lines, now)
         try:
@@ -59,10 +69,13 @@ class _Rows:
             body = self._body(row, lines)
             if wrong is not None:
                 raise wrong
+            if not self._origin.is_imported and len(_encode(body)) > MESSAGE_BYTES_MAX:
+                raise InvalidRow(RowReason.ROW_TOO_LARGE)
         except InvalidRow as invalid:
             if self._note is not None:
                 self._note(row, refused_cell(invalid, lines, self._values))
-            return Invalid(self._source, invalid.reason.value, consents_in(self._named(lines), frame, acts=acts))
+            consents = consents_in(self._named(lines), frame, acts=acts)
+            return Invalid(self._source, invalid.reason.value, consents, delivery=self._origin.delivery)
         return message_of(body, frame, acts=acts)
 
     def _named(self, lines: Lines) -> dict[str, Any]:
@@ -79,7 +92,7 @@ class _Rows:
         mapping, values = self._mapping, self._values
         if row.more and values.differs(self._same, lines):
             raise InvalidRow(RowReason.GROUP_DISAGREES)
-        if mapping.only is not None and not self._is_selected(lines):
+        if mapping.only is not None and not self._selects(lines):
             raise InvalidRow(RowReason.NOT_SELECTED, mapping.only.column)
         kind = values.of(mapping.type, lines)
         if not isinstance(kind, str):
@@ -99,11 +112,6 @@ class _Rows:
             raise InvalidRow(RowReason.INSTANT_MISSING, mapping.timestamp.column if mapping.timestamp else None)
         self._add_content(body, kind, lines)
         return body
-
-    def _is_selected(self, lines: Lines) -> bool:
-        assert self._mapping.only is not None
-        cell = self._values.cell(self._mapping.only.column, lines)
-        return cell is not None and text_of(cell).strip().casefold() in self._selected
 
     @property
     def _needs_instant(self) -> bool:
@@ -138,9 +146,9 @@ class _Rows:
                 raise InvalidRow(RowReason.MESSAGE_ID_MISSING, mapping.message_id.column)
             return str(found)
         if mapping.group_by is None:
-            return f"import-{self._prefix}-{row.number}"
+            return f"{self._origin.prefix}-{row.number}"
         group = text_of(self._values.cell(mapping.group_by, lines)).strip()
-        return f"import-{self._prefix}-{sha256(group.encode()).hex()[:32]}"
+        return f"{self._origin.prefix}-{sha256(group.encode()).hex()[:32]}"
 
     def _add_instant(self, body: dict[str, Any], lines: Lines) -> bool:
         """Add the instant; whether there is one."""
@@ -148,6 +156,20 @@ class _Rows:
         if instant is not None:
             body["timestamp"] = instant_text(instant)
         return instant is not None
+
+
+def selection_of(mapping: Mapping) -> Callable[[Lines], bool]:
+    """Whether a mapping selects the rows of a message, by its `only`."""
+    if mapping.only is None:
+        return lambda _lines: True
+    values, column = Values(mapping), mapping.only.column
+    selected = frozenset(text.casefold() for text in mapping.only.values)
+
+    def selects(lines: Lines) -> bool:
+        cell = values.cell(column, lines)
+        return cell is not None and text_of(cell).strip().casefold() in selected
+
+    return selects
 
 
 def _add_identifier(body: dict[str, Any], type_: str, value: Any) -> None:

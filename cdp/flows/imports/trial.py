@@ -34,7 +34,7 @@ def try_file(
     file = inspect_file(path, mapping)
     source = Source(SourceId(0), IMPORT_SOURCE, SourceKind.SERVER, frozenset(), UNKNOWN, 0)
     notices = RowNotices()
-    trial = _Trial(compile_ingest_plan(policy), NoticeReader(mapping), notices, now=now)
+    trial = RowTrial(compile_ingest_plan(policy), NoticeReader(mapping), notices, now=now)
     reader = row_reader(mapping, source, file.digest, note=notices.note)
     tally, done = Tally(), 0
     with rows_of(file, mapping) as (rows, bytes_read):
@@ -48,7 +48,7 @@ def try_file(
     return Imported(None, IMPORT_SOURCE, done, 0, tally, is_dry_run=True, notices=notices.document())
 
 
-class _Trial:
+class RowTrial:
     """What the first stage of ingest says of each message, and what is odd about it."""
 
     def __init__(self, plan: IngestPlan, reader: NoticeReader, notices: RowNotices, *, now: datetime) -> None:

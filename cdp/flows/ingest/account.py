@@ -4,7 +4,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cdp.accounting.model import OTHER, NoticeKind, Outcome, PropertyNotice, PropertyNoticeKind, RecentMessage, State
 from cdp.accounting.store import messages as accounting_store
@@ -28,6 +28,14 @@ _IGNORED: Final[Mapping[Ignored, NoticeKind]] = {
     Ignored.TOO_LONG: NoticeKind.MALFORMED_IDENTIFIER,
     Ignored.TOO_MANY: NoticeKind.BLOCKED_IDENTIFIER,
 }
+
+
+class UnreadMessage(NamedTuple):
+    """A message that could not be read: its source, why, and the name of the webhook delivery that brought it, if one did."""
+
+    source_id: SourceId
+    reason: str
+    delivery: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +69,17 @@ def account(
     messages: Sequence[ReadMessage],
     ended: BatchOutcomes,
     *,
-    invalid: Mapping[tuple[SourceId, str], int],
+    invalid: Mapping[UnreadMessage, int],
     nearest: NearestEvents,
     now: datetime,
 ) -> Counter[str]:
     """Count every message and every notice; gives the number of messages by state.
 
-    `invalid` counts the messages that could not be read, by source and reason. `nearest` finds what an unknown event
+    `invalid` counts the messages that could not be read. `nearest` finds what an unknown event
     probably means.
     """
     counts: Counter[tuple[SourceId, State, str]] = Counter()
-    for (source_id, reason), number in invalid.items():
+    for (source_id, reason, _delivery), number in invalid.items():
         counts[source_id, State.INVALID, reason] += number
     for message in messages:
         outcome = ended.outcomes[message.position]
@@ -182,13 +190,13 @@ def _recent(
     messages: Sequence[ReadMessage],
     ended: BatchOutcomes,
     *,
-    invalid: Mapping[tuple[SourceId, str], int],
+    invalid: Mapping[UnreadMessage, int],
     now: datetime,
 ) -> list[RecentMessage]:
     """The latest messages of each source; of those that could not be read, all that is known is why."""
     by_source: dict[SourceId, deque[RecentMessage]] = defaultdict(lambda: deque(maxlen=_RECENT_MAX))
-    for (source_id, reason), number in invalid.items():
-        unread = RecentMessage(source_id, now, OTHER, OTHER, State.INVALID, reason, ())
+    for (source_id, reason, delivery), number in invalid.items():
+        unread = RecentMessage(source_id, now, OTHER, OTHER, State.INVALID, reason, (), delivery)
         by_source[source_id].extend([unread] * min(number, _RECENT_MAX))
     latest: dict[SourceId, deque[ReadMessage]] = defaultdict(lambda: deque(maxlen=_RECENT_MAX))
     for read in messages:
@@ -217,4 +225,5 @@ def _recent_message(read: ReadMessage, ended: BatchOutcomes) -> RecentMessage:
         state=outcome.state,
         reason=outcome.reason,
         notices=tuple(dict.fromkeys(notices)),
+        delivery=message.delivery,
     )

@@ -18,7 +18,7 @@ from cdp.behavior.retention import months_needed
 from cdp.behavior.store.partitions import clear_partition_cache, ensure_partitions
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store.projection import bits_of
-from cdp.flows.ingest.account import BatchOutcomes, account
+from cdp.flows.ingest.account import BatchOutcomes, UnreadMessage, account
 from cdp.flows.ingest.plan import compile_ingest_plan
 from cdp.flows.ingest.process import BatchDecider
 from cdp.flows.ingest.profile_cache import ProfileCache
@@ -143,8 +143,8 @@ class Ingest:
         self._ensure_partitions(read, now)
         with self._database.transaction() as tx:
             ended = self._decide(tx, read, now)
-            invalid: Counter[tuple[SourceId, str]] = Counter(
-                (message.source.source_id, message.reason)
+            invalid: Counter[UnreadMessage] = Counter(
+                UnreadMessage(message.source.source_id, message.reason, message.delivery)
                 for message in messages
                 if isinstance(message, Invalid) and message.consents is None
             )

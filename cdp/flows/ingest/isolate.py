@@ -63,7 +63,7 @@ def _rejected(check: Check, message: Message | Invalid) -> Message | Invalid:
     check([_control(content)])
     if not _failure(check, [message]):
         return message
-    rejected = Invalid(message.source, InvalidReason.UNPROCESSABLE.value)
+    rejected = Invalid(message.source, InvalidReason.UNPROCESSABLE.value, delivery=message.delivery)
     if not may_state_consent(content):
         return rejected
     reduced = replace(rejected, consents=without_content(content))

@@ -149,7 +149,8 @@ class PropertyCountShown(BaseModel):
 class RecentMessageShown(BaseModel):
     """What became of one message. Its ids and values are withheld; `event` is a name of the policy, or `other`.
 
-    `notices` say what was odd about it, such as `mistyped revenue (number)` or `unknown_event`.
+    `notices` say what was odd about it, such as `mistyped revenue (number)` or `unknown_event`. `delivery` is what a platform
+    called the delivery of its webhook that brought the message; empty for any other message.
     """
 
     received_at: datetime
@@ -158,6 +159,7 @@ class RecentMessageShown(BaseModel):
     state: str
     reason: str
     notices: list[str]
+    delivery: str
 
 
 class RecentMessagesShown(BaseModel):

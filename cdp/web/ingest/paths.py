@@ -21,6 +21,8 @@ MEASUREMENT_PATH: Final = "/mp/collect"
 COLLECT_PATH: Final = "/g/collect"
 METRICS_PATH: Final = "/v1/m"
 CONFIG_PATH: Final = "/sourceConfig"
+HOOK_START: Final = "/v1/hook/"
+HOOK_METHODS: Final = ("GET", "HEAD", "POST")
 SETTINGS_START: Final = "/v1/projects/"
 SETTINGS_END: Final = "/settings"
 _KEYED_START: Final = "/ga/"
@@ -52,6 +54,12 @@ def ingest_path(path: str) -> IngestPath | None:
     return _collect(key) if slash and key and f"/{rest}" == COLLECT_PATH else None
 
 
+def hook_name(path: str) -> str | None:
+    """The name of the source to whose webhook a path belongs."""
+    name = path.removeprefix(HOOK_START)
+    return name if name and name != path and "/" not in name else None
+
+
 def settings_key(path: str) -> str | None:
     """The write key in the path of the settings of Segment's browser client."""
     if not (path.startswith(SETTINGS_START) and path.endswith(SETTINGS_END)):
@@ -67,6 +75,8 @@ def is_claimed(path: str) -> bool:
 
 def allowed_methods(path: str) -> str:
     """The methods of a path, for `Allow`."""
+    if hook_name(path) is not None:
+        return ", ".join((*HOOK_METHODS, "OPTIONS"))
     known = ingest_path(path)
     return ", ".join((*(known.methods if known is not None else ("GET",)), "OPTIONS"))
 

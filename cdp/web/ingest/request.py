@@ -42,6 +42,7 @@ _PREFLIGHT_HEADERS: Final = [
 MALFORMED_AUTHORIZATION: Final = RequestRefused(
     "authorization_malformed", "Authorization must be Basic with the write key as user name and an empty password."
 )
+_UNSUPPORTED_ENCODING: Final = RequestRefused("unsupported_encoding", "Content-Encoding must be gzip, once, or absent.")
 WRITE_KEYS_DISAGREE: Final = RequestRefused(
     "write_keys_disagree", "Authorization, X-Write-Key, ?writeKey= and the body name different write keys."
 )
@@ -76,11 +77,10 @@ def read_head(
         elif name == b"x-write-key":
             keys.add(value.decode("latin-1").strip())
         elif name == b"content-encoding":
-            encodings = [part.strip() for part in value.lower().split(b",")]
-            encodings = [encoding for encoding in encodings if encoding not in (b"", b"identity")]
-            if len(encodings) + is_gzip > 1 or not set(encodings) <= {b"gzip", b"x-gzip"}:
-                return RequestRefused("unsupported_encoding", "Content-Encoding must be gzip, once, or absent.")
-            is_gzip = is_gzip or bool(encodings)
+            encoding = gzip_of(value)
+            if isinstance(encoding, RequestRefused) or (encoding and is_gzip):
+                return _UNSUPPORTED_ENCODING
+            is_gzip = is_gzip or encoding
         elif name == b"sec-gpc":
             gpc.extend(part.strip() for part in value.decode("latin-1").split(","))
         elif name == b"cookie":
@@ -97,6 +97,14 @@ def read_head(
         return WRITE_KEYS_DISAGREE
     signals = RequestSignals("; ".join(cookies), stated) if cookies or stated else NO_REQUEST_SIGNALS
     return RequestHead(keys.pop() if keys else None, is_gzip, has_gpc(gpc), signals, content_length)
+
+
+def gzip_of(value: bytes) -> bool | RequestRefused:
+    """Whether a Content-Encoding says that the body is compressed with gzip."""
+    encodings = [part.strip() for part in value.lower().split(b",")]
+    encodings = [encoding for encoding in encodings if encoding not in (b"", b"identity")]
+    is_known = len(encodings) <= 1 and set(encodings) <= {b"gzip", b"x-gzip"}
+    return bool(encodings) if is_known else _UNSUPPORTED_ENCODING
 
 
 def _read_query(text: bytes) -> Mapping[str, list[str]] | RequestRefused:

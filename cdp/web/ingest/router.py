@@ -4,7 +4,6 @@ A request is read within its limits, decoded, and answered with 200 only after t
 committed. The address of the sender is neither stored nor logged.
 """
 
-import asyncio
 import logging
 from collections import Counter
 from types import TracebackType
@@ -20,12 +19,16 @@ from cdp.web.connections.addresses import client_of
 from cdp.web.connections.attempts import WrongSecrets
 from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.ingest.batcher import Batcher
+from cdp.web.ingest.body import SLOW, ClientDisconnected, read_body
 from cdp.web.ingest.capacity import Share
+from cdp.web.ingest.hooks import HookDirectory, HookReceiver, no_hooks
 from cdp.web.ingest.paths import (
     CONFIG_PATH,
+    HOOK_METHODS,
     METRICS_PATH,
     IngestPath,
     allowed_methods,
+    hook_name,
     ingest_path,
     is_claimed,
     settings_key,
@@ -51,7 +54,6 @@ from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.segment_spec import explain
 
 INGEST_SCOPE: Final = "ingest"
-_BODY_SECONDS_MAX: Final = 30
 
 _log = logging.getLogger(__name__)
 
@@ -79,11 +81,6 @@ _LACKING: Final = RequestRefused(
     "The service is overloaded. The request was not completed; send it again after the given time.",
 )
 _LACKING_RETRY_AFTER_SECONDS: Final = 5
-_SLOW: Final = RequestRefused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
-
-
-class _ClientDisconnected(Exception):
-    """The client disconnected before its request was read."""
 
 
 class IngestEndpoint:
@@ -97,12 +94,14 @@ class IngestEndpoint:
         *,
         wrong_secrets: WrongSecrets | None = None,
         hosts: TrustedHosts | None = None,
+        hooks: HookDirectory | None = None,
     ) -> None:
         self._batcher = batcher
         self._sources = sources
         self._clock = clock
         self._wrong_secrets = wrong_secrets or WrongSecrets()
         self._hosts = hosts or TrustedHosts()
+        self._hooks = HookReceiver(batcher, hooks or no_hooks(), clock, wrong_secrets=self._wrong_secrets)
         self.answers: Counter[int] = Counter()
         """Responses by status since the start."""
 
@@ -123,7 +122,7 @@ class IngestEndpoint:
         """Handle one HTTP request."""
         try:
             self.answers[await self._answer(scope, receive, send)] += 1
-        except _ClientDisconnected:
+        except ClientDisconnected:
             self.answers[499] += 1
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -135,7 +134,7 @@ class IngestEndpoint:
                 _log.warning("ingest_request_not_completed", exc_info=fault)
             await send_fault(send, fault)
             return fault.status
-        except _ClientDisconnected:
+        except ClientDisconnected:
             raise
         except Exception as error:  # noqa: BLE001 - an SDK needs a response with a code, whatever happened
             _log.exception("ingest_request_failed")
@@ -158,6 +157,13 @@ class IngestEndpoint:
         if method == "OPTIONS":
             await send_preflight(send)
             return None
+        hook = hook_name(path)
+        if hook is not None:
+            return (
+                (405, _NO_METHOD)
+                if method not in HOOK_METHODS
+                else await self._hooks.answer(scope, receive, send, hook=hook)
+            )
         taken = ingest_path(path)
         if taken is not None:
             return (
@@ -192,9 +198,9 @@ class IngestEndpoint:
         if self._batcher.is_full or not share.fits(head.content_length):
             raise self._batcher.overload()
         try:
-            body = await self._read_body(receive, Body(bytes_max, is_gzip=head.is_gzip), share)
+            body = await read_body(receive, Body(bytes_max, is_gzip=head.is_gzip), share, batcher=self._batcher)
             if isinstance(body, RequestRefused):
-                return (408 if body is _SLOW else 400, body)
+                return (408 if body is SLOW else 400, body)
             return await self._submit(scope, send, head, body=body, path=path)
         finally:
             share.release()
@@ -205,25 +211,6 @@ class IngestEndpoint:
         if source is None:
             return Share(self._batcher.keyless, (client,))
         return Share(self._batcher.capacity, (client, source.source_id))
-
-    async def _read_body(self, receive: Receive, body: Body, share: Share) -> bytes | RequestRefused:
-        """The whole body, decompressed; a refusal as soon as it is too large, malformed or too slow.
-
-        Raises the fault `overloaded` where there is no capacity for what has arrived.
-        """
-        try:
-            async with asyncio.timeout(_BODY_SECONDS_MAX):
-                while (message := await receive())["type"] == "http.request":
-                    refused = body.feed(message.get("body", b""))
-                    if refused is not None:
-                        return refused
-                    if not share.grow(len(body)):
-                        raise self._batcher.overload()
-                    if not message.get("more_body", False):
-                        return body.end()
-        except TimeoutError:
-            return _SLOW
-        raise _ClientDisconnected
 
     async def _find(self, scope: Scope, write_key: str) -> Source | None:
         """The source of a write key. Raises the fault `too_many_wrong_secrets`."""

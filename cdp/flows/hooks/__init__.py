@@ -1,0 +1,1 @@
+"""Use cases of webhooks: what platforms deliver to a source becomes messages by a mapping."""
