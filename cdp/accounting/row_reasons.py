@@ -12,6 +12,7 @@ class RowReason(StrEnum):
     ROW_TOO_LARGE = "row_too_large"
     TEXT_NOT_UNICODE = "text_not_unicode"
     NUMBER_MALFORMED = "number_malformed"
+    CURRENCY_UNKNOWN = "currency_unknown"
     BOOLEAN_MALFORMED = "boolean_malformed"
     INSTANT_MALFORMED = "instant_malformed"
     INSTANT_MISSING = "instant_missing"
@@ -31,6 +32,7 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     RowReason.ROW_TOO_LARGE: "more than 32 KB",
     RowReason.TEXT_NOT_UNICODE: "bytes that are invalid in the declared `encoding`",
     RowReason.NUMBER_MALFORMED: "a cell mapped as a number is not a number with the declared `decimal` and `thousands`",
+    RowReason.CURRENCY_UNKNOWN: "the column of the currency in `minor_units` does not hold a code such as EUR",
     RowReason.BOOLEAN_MALFORMED: "a cell mapped as a boolean is not a boolean",
     RowReason.INSTANT_MALFORMED: "a cell mapped as an instant does not have the declared format",
     RowReason.INSTANT_MISSING: "an event without a time; `empty: now` in `timestamp` gives it the time of the import",

@@ -59,7 +59,7 @@ hook = Table(
     Column("changed_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     CheckConstraint("scheme IN ('standard', 'shopify', 'stripe', 'github', 'woocommerce', 'basic')", name="scheme"),
     CheckConstraint("secrets BETWEEN 1 AND 2", name="secrets"),
-    CheckConstraint("octet_length(mapping) BETWEEN 1 AND 262144", name="mapping"),
+    CheckConstraint("octet_length(mapping) BETWEEN 1 AND 131072", name="mapping"),
     CheckConstraint("window_seconds BETWEEN 30 AND 3600", name="window_seconds"),
     schema="sources",
     comment="The webhook of a source: how its deliveries are signed, and how they become messages. The secrets are sealed under a "

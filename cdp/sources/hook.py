@@ -14,7 +14,7 @@ WINDOW_SECONDS_MIN: Final = 30
 WINDOW_SECONDS_MAX: Final = 3600
 SECRETS_MAX: Final = 2
 """The present secret and, while it is replaced, the one before it."""
-MAPPING_BYTES_MAX: Final = 256 * 1024
+MAPPING_BYTES_MAX: Final = 128 * 1024
 
 _STANDARD_PREFIX: Final = "whsec_"
 _STANDARD_KEY_BYTES: Final = (24, 64)

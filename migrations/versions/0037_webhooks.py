@@ -37,7 +37,7 @@ def upgrade() -> None:
             CONSTRAINT hook_scheme_check
                 CHECK (scheme IN ('standard', 'shopify', 'stripe', 'github', 'woocommerce', 'basic')),
             CONSTRAINT hook_secrets_check CHECK (secrets BETWEEN 1 AND 2),
-            CONSTRAINT hook_mapping_check CHECK (octet_length(mapping) BETWEEN 1 AND 262144),
+            CONSTRAINT hook_mapping_check CHECK (octet_length(mapping) BETWEEN 1 AND 131072),
             CONSTRAINT hook_window_seconds_check CHECK (window_seconds BETWEEN 30 AND 3600)
         )
         """

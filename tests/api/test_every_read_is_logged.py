@@ -203,6 +203,18 @@ def calls(store: Store) -> dict[tuple[str, str], tuple[str, str, Any, bool]]:
         ("POST", f"{api}/restrictions/end"): ("privacy", f"{api}/restrictions/end", {"identifiers": [BOB], "is_informed": True}),
         ("POST", f"{api}/sources"): ("admin", f"{api}/sources", {"name": "another"}),
         ("POST", f"{api}/sources/{{name}}/defer"): ("admin", f"{api}/sources/another/defer", {"defer": True}),
+        ("PUT", f"{api}/sources/{{name}}/hook"): (
+            "admin",
+            f"{api}/sources/server/hook",
+            {"signature": "github", "mapping": "identifiers: {user_id: id}\nevent: A", "secrets": ["0123456789abcdef"]},
+        ),
+        ("GET", f"{api}/sources/{{name}}/hook"): ("admin", f"{api}/sources/server/hook", None),
+        ("POST", f"{api}/sources/{{name}}/hook/rotate"): (
+            "admin",
+            f"{api}/sources/server/hook/rotate",
+            {"secret": "fedcba9876543210"},
+        ),
+        ("DELETE", f"{api}/sources/{{name}}/hook"): ("admin", f"{api}/sources/server/hook", None),
         ("POST", f"{api}/sources/{{name}}/rotate"): ("admin", f"{api}/sources/another/rotate", None),
         ("POST", f"{api}/sources/{{name}}/disable"): ("admin", f"{api}/sources/another/disable", None),
         ("POST", f"{api}/tokens"): ("admin", f"{api}/tokens", {"name": "another", "role": "auditor"}),

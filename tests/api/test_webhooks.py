@@ -209,10 +209,11 @@ def test_a_recorded_delivery_ends_with_the_window(endpoint: IngestEndpoint, sche
 
 
 def test_wrong_signatures_are_limited_and_right_ones_are_not(endpoint: IngestEndpoint) -> None:
+    endpoint.running.endpoint._wrong_secrets._clock = lambda: 0.0  # so that none is allowed again, however slow this is
     hook = open_webhook(endpoint, EVENTS)
     statuses = [hook.send(b"{}", {}).status_code for _ in range(40)]
     assert statuses[:30] == [401] * 30
-    assert 429 in statuses[30:]
+    assert statuses[30:] == [429] * 10
     assert hook.deliver({"user": "ada"}).status_code == 200
 
 
@@ -461,7 +462,7 @@ WRONG: list[tuple[str, Callable[[IngestEndpoint], Any]]] = [
     ),
     (
         "mapping_too_large",
-        lambda e: manage.set_hook(e.context, "s", SignatureScheme.BASIC, mapping=EVENTS + "#" * 262_144, secrets=[]),
+        lambda e: manage.set_hook(e.context, "s", SignatureScheme.BASIC, mapping=EVENTS + "#" * 131_072, secrets=[]),
     ),
     (
         "unknown_identifier_type",

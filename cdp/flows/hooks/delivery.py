@@ -95,9 +95,10 @@ class DeliveryReader:
         if self._scheme is SignatureScheme.STRIPE and isinstance(delivery.document, dict):
             event_id = delivery.document.get("id")
             stated = event_id if isinstance(event_id, str) else ""
-        topic = header_column(mapping.only.column, delivery.headers) if mapping.only is not None else None
+        topics = [header_column(selection.column, delivery.headers) for selection in mapping.only]
+        topic = "\n".join(text.strip().casefold() for text in topics if text is not None)
         signed = stated.encode("utf-8", "surrogatepass") if stated else delivery.body
-        return sha256(sha256((topic or "").casefold().encode()) + signed).hex()[:32]
+        return sha256(sha256(topic.encode()) + signed).hex()[:32]
 
 
 def shown_name(name: str) -> str:

@@ -12,7 +12,18 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, to_json
 
 from cdp.flows.imports.numbers import Decimal, NumberFormat, Thousands
-from cdp.flows.imports.parts import ConsentColumn, FromColumn, FromText, MessageTime, Selection, Side, Value, When
+from cdp.flows.imports.parts import (
+    ConsentColumn,
+    FromColumn,
+    FromText,
+    MessageTime,
+    MinorUnits,
+    Selection,
+    Selections,
+    Side,
+    Value,
+    When,
+)
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.errors import Fault
@@ -62,8 +73,8 @@ class Mapping(Frozen):
     """The column whose equal values in consecutive rows make these rows one message."""
     products: dict[str, FromColumn] = Field(default_factory=dict)
     """The articles of an order, one object of the property `products` for each row that has a value of them."""
-    only: Selection | None = None
-    """Which rows become messages; by default all."""
+    only: Selections = ()
+    """Which rows become messages; by default all. Of several conditions, each must hold."""
     links: tuple[Side, ...] | None = None
     """The two sides of each row of a link table: rows that state only that two identifiers belong to the same person."""
     identifiers: dict[TypeKey, FromColumn] = Field(default_factory=dict)
@@ -129,7 +140,11 @@ class Mapping(Frozen):
         named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values(), *self.products.values()]
         found = {column for part in named if part is not None for column in part.columns}
         found.update(column for consent in self.consents.values() for column in consent.columns)
-        direct = (self.group_by, self.only and self.only.column, self.timestamp and self.timestamp.column)
+        direct = (
+            self.group_by,
+            *(selection.column for selection in self.only),
+            self.timestamp and self.timestamp.column,
+        )
         return frozenset(found | {column for column in direct if column})
 
     @property
@@ -168,7 +183,7 @@ def read_as(choose_model: Callable[[Any], type[Document]], name: str, text: byte
     def keys(path: Steps) -> list[str]:
         return _keys(path, model)
 
-    document = KnownKeys(source.content, keys)
+    document = KnownKeys(_with_lists(source.content), keys)
     while True:
         try:
             found = model.model_validate_json(to_json(document.content))
@@ -180,6 +195,18 @@ def read_as(choose_model: Callable[[Any], type[Document]], name: str, text: byte
             if problems:
                 raise _fault(problems)
             return found
+
+
+def _with_lists(content: Any) -> Any:
+    """A document in which a condition that stands for itself is a list of one."""
+    if not isinstance(content, dict):
+        return content
+    found = dict(content)
+    if isinstance(found.get(LISTED), list):
+        found[LISTED] = [_with_lists(part) for part in found[LISTED]]
+    if isinstance(found.get("only"), dict):
+        found["only"] = [found["only"]]
+    return found
 
 
 def _fault(problems: list[PolicyProblem]) -> Fault:
@@ -196,13 +223,16 @@ def _problems(error: ValidationError, source: PolicyFile, document: KnownKeys) -
         is_unknown = detail["type"] == "extra_forbidden"  # a mapping begins where its first key does
         place = source.place(path, of_key=is_unknown)
         by_place.setdefault((place, is_unknown), []).append((path, detail))
-    return [_problem(place, *found[0], keys=document.declared(found[0][0])) for (place, _), found in by_place.items()]
+    return [
+        _problem(place, *found[0], keys=document.declared(found[0][1]["loc"])) for (place, _), found in by_place.items()
+    ]
 
 
 def _problem(place: Position, path: Steps, error: ErrorDetails, *, keys: Collection[str]) -> PolicyProblem:
     name = ".".join(map(str, path)) or "the mapping"
     if error["type"] == "extra_forbidden":
-        return PolicyProblem(place, f"unknown key `{path[-1]}`", choose(str(path[-1]), keys))
+        unknown = str(error["loc"][-1])
+        return PolicyProblem(place, f"unknown key `{unknown}`", choose(unknown, keys))
     if error["type"] == "missing":
         return PolicyProblem(place, f"`{error['loc'][-1]}` is missing in {name}", "add it")
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
@@ -222,7 +252,7 @@ def _keys(path: Steps, model: type[Frozen]) -> list[str]:
         return list(Selection.model_fields)
     if path[0] == "consents":
         return list((ConsentColumn if len(path) <= 3 else When).model_fields)
-    return list(Value.model_fields)
+    return list((MinorUnits if path[-2] == "minor_units" else Value).model_fields)
 
 
 def _existing(steps: tuple[int | str, ...], content: Any) -> Iterator[int | str]:
@@ -232,6 +262,8 @@ def _existing(steps: tuple[int | str, ...], content: Any) -> Iterator[int | str]
             content = content[step]
         elif isinstance(content, list) and isinstance(step, int) and step < len(content):
             content = content[step]
+        elif isinstance(content, dict) and step == 0:  # a condition that stands for itself: see `_with_lists`
+            continue
         else:
             return
         yield step

@@ -20,6 +20,7 @@ from cdp.policy.jurisdictions import UNKNOWN
 from cdp.policy.model import Policy
 from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceKind
+from cdp.wire.document import read_document
 from cdp.wire.frame import Frame
 from cdp.wire.message import Invalid
 from cdp.wire.segment_spec import read_message
@@ -88,7 +89,7 @@ def pages(policy: Policy) -> Mapping[str, str]:
         "",
         "# Odd values",
         "",
-        "What a value becomes by each way in, under the shipped policies: in a message (`/v1`), in a cell of CSV, in JSON Lines and in Parquet. In files, a value",
+        "What a value becomes by each way in, under the shipped policies: in a message (`/v1`), in a cell of CSV, in JSON Lines, in Parquet and in a delivery of a webhook. Except in messages, a value",
         "is what the mapping declares; *invalid* is the reason of the row or of the message. [Identifiers](identifiers.md) are read by rules of their own.",
         *_table(
             "A number",
@@ -132,7 +133,7 @@ def _table(
 ) -> list[str]:
     read = _cell(read_mapping("mapping.yaml", mapping), Value.model_validate({"column": "x", "type": type_}))
     lines = ["", f"## {title}", "", *([f"As {where}.", ""] if where else [])]
-    heads = ["value", *(["message"] if of_message else []), "CSV", "JSON Lines", "Parquet"]
+    heads = ["value", *(["message"] if of_message else []), "CSV", "JSON Lines", "Parquet", "webhook"]
     lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for value in values:
         shown = value.literal if value.literal is not None else repr(value.parquet)
@@ -143,9 +144,15 @@ def _table(
             "" if value.cell is None else read(value.cell),
             "" if value.literal is None else read(json.loads(value.literal, parse_constant=json_constant)),
             "" if value.parquet is _MISSING else read(plain_cell(value.parquet)),
+            "" if value.literal is None else read(_delivered(value.literal)),
         ]
         lines.append(f"| {' | '.join(entries)} |")
     return lines
+
+
+def _delivered(literal: str) -> Any:
+    """The value of a literal in the document of a webhook."""
+    return read_document(b'{"x":%s}' % literal.encode(), b"application/json")["x"]
 
 
 def _cell(mapping: ImportMapping, rule: Value) -> _Read:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from cdp.flows.imports.currencies import CurrencyList
 from cdp.flows.imports.instants import ISO_8601, NAMED_FORMATS, MalformedInstant, Written, read_instant_text
 from cdp.policy.frozen import Frozen, TypeKey
 
@@ -23,6 +24,15 @@ def _column(value: Any) -> Any:
 
 def _fixed(value: Any) -> Any:
     return {"value": value} if isinstance(value, str) else value
+
+
+class MinorUnits(Frozen):
+    """That an amount is in the smallest unit of a currency, such as cents."""
+
+    currency: str = Field(min_length=1)
+    """The column with the code of the currency."""
+    digits: CurrencyList = "iso4217"
+    """The list that says how many digits a currency has: `iso4217`, or `stripe`, which differs for some."""
 
 
 class Value(Frozen):
@@ -48,6 +58,10 @@ class Value(Frozen):
     """With `type: instant`: the IANA time zone of a text that names none; by default UTC."""
     combine: Literal["first", "sum"] = "first"
     """With `group_by`: the first value of the rows of a message, or the sum of them."""
+    less: str | None = Field(default=None, min_length=1)
+    """With `type: number` or `integer`: a column whose number is subtracted; an empty one is nothing."""
+    minor_units: MinorUnits | None = None
+    """With `type: number`: the amount is in the smallest unit of a currency, such as cents."""
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
@@ -60,6 +74,10 @@ class Value(Frozen):
             raise ValueError("`case` requires a `column` or a `template` with `type: text` and without `map`")
         if self.combine == "sum" and (self.type not in ("number", "integer") or self.column is None):
             raise ValueError("`combine: sum` requires a `column` with `type: number` or `type: integer`")
+        if self.less is not None and not (self.type in ("number", "integer") and self.column and self.map is None):
+            raise ValueError("`less` requires a `column` with `type: number` or `type: integer` and without `map`")
+        if self.minor_units is not None and not (self.type == "number" and self.column and self.map is None):
+            raise ValueError("`minor_units` requires a `column` with `type: number` and without `map`")
         if self.type != "instant" and (self.format is not None or self.zone is not None):
             raise ValueError("`format` and `zone` require `type: instant`")
         if self.type == "instant":
@@ -76,7 +94,8 @@ class Value(Frozen):
         """The columns that it reads."""
         if self.template is not None:
             return tuple(FIELD.findall(self.template))
-        return () if self.column is None else (self.column,)
+        currency = None if self.minor_units is None else self.minor_units.currency
+        return tuple(column for column in (self.column, self.less, currency) if column is not None)
 
 
 FromColumn = Annotated[Value, BeforeValidator(_column)]
@@ -180,12 +199,16 @@ class ConsentColumn(Frozen):
 
 
 class Selection(Frozen):
-    """Which rows become messages."""
+    """One condition on rows."""
 
     column: str = Field(min_length=1)
     """The column that decides."""
     values: tuple[str, ...] = Field(min_length=1)
     """Its texts in rows that become messages, in upper or lower case."""
+
+
+Selections = tuple[Selection, ...]
+"""Conditions that must all hold; in a file, one stands for itself."""
 
 
 class Side(Frozen):

@@ -92,8 +92,8 @@ class _Rows:
         mapping, values = self._mapping, self._values
         if row.more and values.differs(self._same, lines):
             raise InvalidRow(RowReason.GROUP_DISAGREES)
-        if mapping.only is not None and not self._selects(lines):
-            raise InvalidRow(RowReason.NOT_SELECTED, mapping.only.column)
+        if not self._selects(lines):
+            raise InvalidRow(RowReason.NOT_SELECTED, mapping.only[0].column)
         kind = values.of(mapping.type, lines)
         if not isinstance(kind, str):
             raise InvalidRow(RowReason.TYPE_UNKNOWN)
@@ -160,16 +160,14 @@ class _Rows:
 
 def selection_of(mapping: Mapping) -> Callable[[Lines], bool]:
     """Whether a mapping selects the rows of a message, by its `only`."""
-    if mapping.only is None:
-        return lambda _lines: True
-    values, column = Values(mapping), mapping.only.column
-    selected = frozenset(text.casefold() for text in mapping.only.values)
+    values = Values(mapping)
+    conditions = [(one.column, frozenset(text.casefold() for text in one.values)) for one in mapping.only]
 
-    def selects(lines: Lines) -> bool:
+    def holds(column: str, selected: frozenset[str], lines: Lines) -> bool:
         cell = values.cell(column, lines)
         return cell is not None and text_of(cell).strip().casefold() in selected
 
-    return selects
+    return lambda lines: all(holds(column, selected, lines) for column, selected in conditions)
 
 
 def _add_identifier(body: dict[str, Any], type_: str, value: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cdp.accounting.row_reasons import RowReason
 from cdp.flows.imports.cells import Fields, InvalidRow, cell_of, text_of
+from cdp.flows.imports.currencies import UnknownCurrency, in_main_unit
 from cdp.flows.imports.instants import MalformedInstant, read_instant_text
 from cdp.flows.imports.mapping import Mapping as ImportMapping
 from cdp.flows.imports.numbers import MalformedNumber
@@ -51,7 +52,7 @@ class Values:
         if rule.combine == "sum":
             return self._sum(rule, lines)
         raw = self.cell(rule.column, lines) if rule.column is not None else self._filled(rule.template or "", lines)
-        return None if raw is None else self._converted(rule, raw)
+        return None if raw is None else self._amount(rule, self._converted(rule, raw), lines)
 
     def instant(self, when: When, lines: Lines) -> datetime | None:
         """The instant in UTC; None for an empty cell."""
@@ -98,7 +99,23 @@ class Values:
 
     def _one(self, rule: Value, fields: Fields) -> Any:
         raw = self.cell(rule.column or "", (fields,))
-        return None if raw is None else self._converted(rule, raw)
+        return None if raw is None else self._amount(rule, self._converted(rule, raw), (fields,))
+
+    def _amount(self, rule: Value, value: Any, lines: Lines) -> Any:
+        """A value, without what is to be subtracted, in the main unit of its currency."""
+        if rule.less is None and rule.minor_units is None:
+            return value
+        amount = Decimal(str(value))
+        less = None if rule.less is None else self.cell(rule.less, lines)
+        if less is not None:
+            amount -= Decimal(str(self._converted(rule, less)))
+        if rule.minor_units is not None:
+            code = self.cell(rule.minor_units.currency, lines)
+            try:
+                amount = in_main_unit(amount, code, rule.minor_units.digits)
+            except UnknownCurrency:
+                raise InvalidRow(RowReason.CURRENCY_UNKNOWN, rule.minor_units.currency) from None
+        return int(amount) if amount == amount.to_integral_value() else float(amount)
 
     def _converted(self, rule: Value, raw: Any) -> Any:
         try:
