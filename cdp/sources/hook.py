@@ -71,11 +71,10 @@ def secret_key(scheme: SignatureScheme, secret: str) -> bytes:
 def _standard_key(secret: str) -> bytes:
     shortest, longest = _STANDARD_KEY_BYTES
     try:
-        key = base64.b64decode(secret.removeprefix(_STANDARD_PREFIX), validate=True)
+        text = secret.removeprefix(_STANDARD_PREFIX).rstrip("=")
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not shortest <= len(key) <= longest:
-        raise UnusableSecret(
-            "A secret of Standard Webhooks is whsec_ and 24 to 64 bytes in standard Base64, with its padding."
-        )
+        raise UnusableSecret("A secret of Standard Webhooks is whsec_ and 24 to 64 bytes in standard Base64.")
     return key

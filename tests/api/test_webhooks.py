@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cdp.flows.consent.lookup import look_up
 from cdp.flows.hooks import manage
@@ -19,10 +21,11 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.sources.hook import SignatureScheme
 from cdp.sources.model import SourceKind
+from tests.support.budget import examples
 from tests.support.ingest_endpoint import IngestEndpoint, Outage, open_ingest_endpoint
 from tests.support.people import NOON
 from tests.support.policies import permit_all, shipped
-from tests.support.webhooks import Webhook, body_of, open_webhook
+from tests.support.webhooks import NAMED, Webhook, body_of, open_webhook
 
 pytestmark = pytest.mark.postgres
 
@@ -527,3 +530,28 @@ def test_numbers_in_paths_are_places_in_lists(endpoint: IngestEndpoint) -> None:
     assert hook.deliver({"users": [{"id": "ada"}]}).status_code == 200
     assert endpoint.accounted() == {"stored": 1, "invalid id_missing": 1}
     assert json.dumps(recent(hook)).count("delivery-0001") == 2
+
+
+NAMES = sorted({name for scheme in SignatureScheme for name in NAMED[scheme]})
+
+
+def test_whatever_the_headers_are_there_is_no_error_of_the_service(endpoint: IngestEndpoint) -> None:
+    endpoint.running.endpoint._wrong_secrets._burst = 1_000_000
+    hooks = [open_webhook(endpoint, EVENTS, scheme, name=scheme.value) for scheme in SignatureScheme]
+    text = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+
+    @given(
+        hook=st.sampled_from(hooks),
+        headers=st.dictionaries(st.sampled_from([*NAMES, "content-type"]), text, max_size=4),
+        body=st.binary(max_size=60) | st.sampled_from([b"{}", b"[]", b"null", b'{"user":1}']),
+        is_signed=st.booleans(),
+    )
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
+    def holds(hook: Webhook, headers: dict[str, str], body: bytes, is_signed: bool) -> None:
+        sent = {name.encode(): value.strip().encode("latin-1") for name, value in headers.items()}
+        own = hook.headers(body) if is_signed else {}
+        signed = {name.encode(): value.encode() for name, value in own.items()}
+        status = httpx.post(hook.url, content=body, headers={**sent, **signed}).status_code
+        assert status in ((200, 400, 401) if is_signed else (400, 401))
+
+    holds()

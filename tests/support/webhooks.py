@@ -26,6 +26,24 @@ SECRETS: Final = {
 }
 
 
+NAMED: Final = {
+    SignatureScheme.STANDARD: (
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+        "svix-id",
+        "svix-timestamp",
+        "svix-signature",
+    ),
+    SignatureScheme.SHOPIFY: ("x-shopify-hmac-sha256", "x-shopify-webhook-id"),
+    SignatureScheme.STRIPE: ("stripe-signature",),
+    SignatureScheme.GITHUB: ("x-hub-signature-256", "x-github-delivery"),
+    SignatureScheme.WOOCOMMERCE: ("x-wc-webhook-signature", "x-wc-webhook-delivery-id"),
+    SignatureScheme.BASIC: ("authorization",),
+}
+"""The headers that each scheme reads."""
+
+
 def body_of(document: Any) -> bytes:
     """A document as it is sent; bytes as they are."""
     return document if isinstance(document, bytes) else json.dumps(document).encode()

@@ -25,7 +25,7 @@ SIGNAL: Final = "webhook"
 """The signal that the ledger records for a consent of a webhook."""
 _WITHHELD: Final = "withheld"
 _SHOWN: Final = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_.:-]{8,100}")
-"""Names of deliveries that are shown as they are: they have a letter and no sign of an address, so they are no address or number."""
+"""Names of deliveries that are shown as they are: they have a letter and no sign of an address, so they can be neither an address nor a number."""
 
 
 @dataclass(frozen=True, slots=True)

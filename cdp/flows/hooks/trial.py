@@ -55,7 +55,7 @@ def try_delivery(
     headers: Iterable[tuple[str, str]],
     now: datetime,
 ) -> TriedDelivery:
-    """Read a recorded delivery, whoever signed it; nothing is written.
+    """Read a recorded delivery without its signature; nothing is written.
 
     A valid message counts as stored: whether a purpose permits it depends on the store. Faults: those of `check_mapping`,
     `unreadable_delivery`.
