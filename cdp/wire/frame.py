@@ -21,12 +21,24 @@ UNSHARED: Final = BatchDefaults()
 
 
 @dataclass(frozen=True, slots=True)
+class Queued:
+    """How a message came through the queue of a broker: its id there, and when it was put there, if that is known.
+
+    How long it waited there is not known to its sender: `sentAt` does not correct its time.
+    """
+
+    message_id: str
+    put_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """What the messages of one request have in common.
 
     `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
     those of the batch; values of the message itself take precedence. `is_imported` marks the rows of a file.
     `signals` are what its cookies and its query state about consent. `delivery` is the name of the webhook delivery, if it is one.
+    `queued` is set for what came through a queue.
     """
 
     source: Source
@@ -39,3 +51,4 @@ class Frame:
     signals: RequestSignals = NO_REQUEST_SIGNALS
     is_imported: bool = False
     delivery: str = ""
+    queued: Queued | None = None

@@ -37,6 +37,7 @@ class InvalidReason(StrEnum):
     EVENT_MISSING = "event_missing"
     FIELD_NOT_AN_OBJECT = "field_not_an_object"
     TIMESTAMP_MALFORMED = "timestamp_malformed"
+    BATCH_TOO_LARGE = "batch_too_large"
     UNPROCESSABLE = "unprocessable"
     CONSENT_UNPROCESSABLE = "consent_unprocessable"
 

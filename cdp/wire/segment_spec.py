@@ -18,7 +18,7 @@ from cdp.wire.frame import Frame
 from cdp.wire.limits import DEPTH_MAX, InvalidReason, Unreadable, read_value, read_with_texts
 from cdp.wire.message import Invalid, Message
 from cdp.wire.salvage import readable
-from cdp.wire.timestamps import happened_at, read_instant
+from cdp.wire.timestamps import happened_at, keep_own_time, read_instant
 
 KINDS: Final = frozenset({"identify", "track", "page", "screen", "group", "alias"})
 
@@ -46,6 +46,7 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     InvalidReason.EVENT_MISSING: "A track message needs the name of its event as a non-empty string.",
     InvalidReason.FIELD_NOT_AN_OBJECT: "context, properties and traits must be JSON objects.",
     InvalidReason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be ISO 8601 instants.",
+    InvalidReason.BATCH_TOO_LARGE: "A message of a queue may have at most the bytes that its source may send in a request, and 2,500 messages in its batch.",
     InvalidReason.UNPROCESSABLE: "The message could not be stored; the other messages of the request were.",
     InvalidReason.CONSENT_UNPROCESSABLE: "Neither the message nor its consent signals could be stored.",
 }
@@ -101,10 +102,12 @@ def message_of(body: dict[str, Any], frame: Frame, *, acts: tuple[ProposedAct, .
     in; the stated times stay as they are.
     """
     body_digest = _digest(body, frame)
+    if frame.queued is not None:
+        keep_own_time(body, frame.queued.put_at)
     reason = (
         _write_key(body, frame)
         or _kind(body, frame)
-        or _message_id(body)
+        or _message_id(body, frame)
         or _ids(body)
         or _objects(body)
         or _needs(body, body["type"])
@@ -136,6 +139,8 @@ def message_of(body: dict[str, Any], frame: Frame, *, acts: tuple[ProposedAct, .
 def _unread(text: bytes, frame: Frame, reason: InvalidReason) -> Invalid:
     """An invalid message of whose JSON as much is read as can be: a broken value must not hide a refusal beside it."""
     body = readable(text)
+    if body is not None and frame.queued is not None:
+        keep_own_time(body, frame.queued.put_at)
     consents = None if body is None else consents_in(body, frame)
     is_unread = (consents is None or not names_somebody(consents)) and may_refuse(text, frame)
     return Invalid(frame.source, reason.value, consents, is_unread)
@@ -168,11 +173,13 @@ def _kind(body: dict[str, Any], frame: Frame) -> InvalidReason | None:
     return None if isinstance(kind, str) and kind in KINDS else InvalidReason.TYPE_UNKNOWN
 
 
-def _message_id(body: dict[str, Any]) -> InvalidReason | None:
+def _message_id(body: dict[str, Any], frame: Frame) -> InvalidReason | None:
     message_id = id_text(body.get("messageId"))
     if message_id is None:
         return InvalidReason.MESSAGE_ID_NOT_TEXT
-    body["messageId"] = message_id or encode_id("msg", new_id())
+    if not message_id:
+        message_id = encode_id("msg", new_id()) if frame.queued is None else frame.queued.message_id
+    body["messageId"] = message_id
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cdp.kit.canonical import instant_text
 from cdp.kit.clock import parse_instant
 
 EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -54,6 +55,14 @@ def occurred_at(own: datetime, sent_at: datetime | None, received_at: datetime) 
         return min(received_at - (sent_at - own), received_at)
     except OverflowError:
         return EARLIEST if own < sent_at else received_at
+
+
+def keep_own_time(body: dict[str, Any], put_at: datetime | None) -> None:
+    """State the own time of a message so that `sentAt` does not correct it; without one, it is that of `put_at`."""
+    own = body.get("timestamp") or body.get("originalTimestamp") or (put_at and instant_text(put_at))
+    if own:
+        body["timestamp"] = body.get("timestamp") or own
+        body["originalTimestamp"] = body.get("originalTimestamp") or own
 
 
 def is_own_clock(body: Mapping[str, Any]) -> bool:
