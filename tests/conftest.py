@@ -18,6 +18,7 @@ from cdp.postgres.server import EmbeddedPostgres
 from cdp.schema.migrate import migrate
 from tests.support.databases import EMPTY, create_database, temporary_database
 from tests.support.folders import FOLDERS, PREFIX
+from tests.support.rabbitmq import RabbitMq, rabbitmq
 
 # Folders whose tests say something about PostgreSQL itself: CI runs them on both versions.
 _ON_BOTH_VERSIONS = ("store", "flows", "migrations")
@@ -106,3 +107,10 @@ def database(database_url: str) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit() -> Iterator[RabbitMq]:
+    """A running RabbitMQ, for tests that give their queues names of their own and do not stop it."""
+    with rabbitmq() as broker:
+        yield broker

@@ -295,6 +295,8 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "ingest.batch": "states",
         "import.started": "import",
         "import.finished": "import states",
+        "consume.started": "source",
+        "consume.reset": "source count",
         "request.received": "request request_kind regime",
         "request.asked": "request request_kind",
         "request.verified": "request request_kind",

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "source": CommandEntry("sources", "Manage sources and their write keys"),
     "token": CommandEntry("tokens", "Manage API tokens and their roles"),
     "import": CommandEntry("imports", "Import CSV or JSON Lines files"),
+    "consume": CommandEntry("consume", "Read messages from AMQP or Kafka"),
     "profile": CommandEntry("profiles", "Show profiles, explain links, undo merges"),
     "identity": CommandEntry("identity", "Review identity; simulate and apply rules"),
     "consent": CommandEntry("consents", "Record and show consent"),

@@ -87,6 +87,7 @@ SETTINGS: Final = (
     Setting("CDP_POOL_HEALTH", "how many connections to the database `/readyz` and `/metrics` have to themselves", "3"),
     Setting("CDP_MASTER_KEY", "the master key: 64 hexadecimal digits", "a file in CDP_HOME"),
     Setting("CDP_KMS_URL", "a key management service that keeps the master key, instead of CDP_MASTER_KEY", "none"),
+    Setting("CDP_BROKER_PASSWORD", "the password of the broker that `cdp consume` reads from", "that of its URL"),
     Setting("CDP_LOG_LEVEL", "how much is logged: debug, info, warning or error", "info"),
     Setting("CDP_NOW", "a fixed instant instead of the clock; for tests and demonstrations only", "the clock"),
     Setting("CDP_ALLOW_TEST_CLOCK", "1 allows CDP_NOW", "0"),
@@ -120,6 +121,7 @@ class Config:
     master_key: bytes | None = field(default=None, repr=False)
     kms_url: str | None = field(default=None, repr=False)
     state_url: str | None = field(default=None, repr=False)
+    broker_password: str | None = field(default=None, repr=False)
     accepted_policy: str | None = None
     trusted_proxies: tuple[Network, ...] = ()
     trusted_hosts: tuple[str, ...] = ()
@@ -152,6 +154,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         master_key=_read(values, "CDP_MASTER_KEY", _master_key, default=None),
         kms_url=_read(values, "CDP_KMS_URL", _kms_url, default=None),
         state_url=_read(values, "CDP_STATE_URL", read_state_url, default=None),
+        broker_password=values.get("CDP_BROKER_PASSWORD"),
         accepted_policy=_read(values, "CDP_ACCEPT_POLICY", _fingerprint, default=None),
         trusted_proxies=_read(values, "CDP_TRUSTED_PROXIES", _networks, default=()),
         trusted_hosts=_read(values, "CDP_TRUSTED_HOSTS", _hosts, default=()),

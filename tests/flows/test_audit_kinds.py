@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from cdp.access.model import Role
 from cdp.audit.fact import KINDS
+from cdp.brokers.address import parse_address
 from cdp.flows.consent import acts
 from cdp.flows.consent.withdrawal import clear_withdrawn
+from cdp.flows.consume.consume import Subscription, consume
 from cdp.flows.context import Context
 from cdp.flows.hooks import manage
 from cdp.flows.identity.accept import accept
@@ -29,7 +32,7 @@ from cdp.flows.operations.key_destruction import destroy_keys
 from cdp.flows.operations.key_rotation import rotate_epoch, rotate_pseudonyms
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.retention import sweep
-from cdp.flows.operations.startup import StateUse, migrate_schema, open_context, open_service
+from cdp.flows.operations.startup import PolicyWatcher, StateUse, migrate_schema, open_context, open_service
 from cdp.flows.operations.state_move import move_state
 from cdp.flows.rights import requests
 from cdp.flows.rights.replay import replay
@@ -39,6 +42,7 @@ from cdp.flows.segments import definitions, memberships
 from cdp.identity.model import Identifier
 from cdp.kit.config import read_config
 from cdp.kit.db import Database
+from cdp.kit.errors import Fault
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.replay_file import REPLAY_FILE
 from cdp.segments.model import Draft, SegmentKey
@@ -167,6 +171,13 @@ def imported(rights: RequestPipeline, written: dict[str, str], folder: Path) -> 
         import_file(rights.context, file, load_mapping(mapping))
 
 
+def queues(rights: RequestPipeline, written: dict[str, str]) -> None:
+    topic = Subscription(parse_address("kafka://127.0.0.1:1"), "orders", "backend", group="g", reset=True)
+    sources_flow.create_source(rights.context, "backend", kind=SourceKind.SERVER)
+    with stage(rights, written), pytest.raises(Fault, match="broker_unavailable"):
+        consume(PolicyWatcher(rights.context), topic, stop=Event())
+
+
 def subject_requests(rights: RequestPipeline, written: dict[str, str]) -> None:
     context, clock = rights.context, rights.pipeline.clock
     with stage(rights, written):
@@ -276,6 +287,7 @@ def test_every_declared_kind_is_written_by_a_flow(
     segments(rights, written)
     operations(rights, written)
     imported(rights, written, tmp_path)
+    queues(rights, written)
     subject_requests(rights, written)
     log(rights, written)
     retention(rights, written)

@@ -46,12 +46,23 @@ def test_every_locked_package_has_one_version_and_hashes(source: Path) -> None:
 
 
 # Distributions whose modules have another name, and modules that a distribution brings with it.
-_MODULES = {"pyyaml": "yaml", "prometheus-client": "prometheus_client", "segment-analytics-python": "segment"}
+_MODULES = {
+    "pyyaml": "yaml",
+    "prometheus-client": "prometheus_client",
+    "segment-analytics-python": "segment",
+    "confluent-kafka": "confluent_kafka",
+}
 _BROUGHT = {"pydantic_core": "pydantic"}
 # Needed without being imported by name. Each: who imports it.
 _IMPORTED_BY_OTHERS = {"python-multipart": "fastapi, to read forms"}
 # What an extra may be imported by: nothing else may need it.
-_EXTRAS = {"demo": "cdp/demo/", "embedded": "cdp/postgres/", "parquet": "cdp/flows/imports/parquet_rows.py"}
+_EXTRAS = {
+    "demo": "cdp/demo/",
+    "embedded": "cdp/postgres/",
+    "parquet": "cdp/flows/imports/parquet_rows.py",
+    "amqp": "cdp/brokers/amqp",
+    "kafka": "cdp/brokers/kafka.py",
+}
 
 
 def imported(start: str, *, besides: tuple[str, ...] = ()) -> set[str]:
@@ -86,9 +97,10 @@ def test_the_demonstration_imports_its_extra_and_the_service_does_not() -> None:
     assert not extra & imported("cdp/", besides=(_EXTRAS["demo"],))
 
 
-def test_the_library_for_parquet_is_loaded_only_by_its_reader() -> None:
-    assert modules(PROJECT["project"]["optional-dependencies"]["parquet"]) == imported(_EXTRAS["parquet"]) & {"pyarrow"}
-    assert "pyarrow" not in imported("cdp/", besides=(_EXTRAS["parquet"],))
+@pytest.mark.parametrize(("extra", "module"), [("parquet", "pyarrow"), ("amqp", "pika"), ("kafka", "confluent_kafka")])
+def test_a_library_of_an_extra_is_loaded_only_by_its_reader(extra: str, module: str) -> None:
+    assert modules(PROJECT["project"]["optional-dependencies"][extra]) == imported(_EXTRAS[extra]) & {module}
+    assert module not in imported("cdp/", besides=(_EXTRAS[extra],))
 
 
 def test_the_programs_of_the_embedded_server_are_found_and_never_imported() -> None:

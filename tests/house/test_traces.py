@@ -15,7 +15,7 @@ PATHS = re.compile(r"(?<![\w.])/(wor[k]|hom[e]|User[s]|roo[t])/(?!cdp\b)\w")
 SKIPS = re.compile(
     r"pytest\.(mark\.)?(ski[p]|ski[p]if|xfai[l]|importorski[p])\b|unittest\.moc[k]|from unittest import moc[k]|MagicMoc[k]"
 )
-MAY_SKIP = {"tests/support/chromium.py", "tests/support/reverse_proxies.py"}
+MAY_SKIP = {"tests/support/chromium.py", "tests/support/rabbitmq.py", "tests/support/reverse_proxies.py"}
 """They start programs that come from the operating system and not from a lock file; they fail without them where `.ci/run` has installed them."""
 BINARY = {".gz", ".zip", ".png", ".parquet", ".ico", ".jpg"}
 

@@ -1,0 +1,1 @@
+"""Use cases: read messages from the queue of a broker."""

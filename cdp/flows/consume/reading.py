@@ -1,0 +1,58 @@
+"""From the messages of a broker to the messages of ingest in them. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cdp.brokers.model import BrokerMessage
+from cdp.sources.model import Source
+from cdp.wire.frame import Frame, Queued
+from cdp.wire.message import Invalid, Message
+from cdp.wire.queued import read_queued
+
+Content = tuple[Message | Invalid, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedBatch:
+    """Messages of a broker, and beside each what is in it."""
+
+    fetched: tuple[BrokerMessage, ...]
+    contents: tuple[Content, ...]
+
+    @property
+    def messages(self) -> list[Message | Invalid]:
+        """All that is in them, in order."""
+        return [message for content in self.contents for message in content]
+
+    @property
+    def unread(self) -> frozenset[int]:
+        """The positions of those that may contain a refusal which cannot be read, or of which nothing can be read."""
+        return frozenset(
+            message.position
+            for message, content in zip(self.fetched, self.contents, strict=True)
+            if any(isinstance(part, Invalid) and part.is_unread for part in content)
+            or (content and all(isinstance(part, Invalid) and part.consents is None for part in content))
+        )
+
+    def with_messages(self, messages: Sequence[Message | Invalid]) -> "QueuedBatch":
+        """The same with other messages in the place of its own."""
+        rest = iter(messages)
+        return QueuedBatch(self.fetched, tuple(tuple(next(rest) for _ in content) for content in self.contents))
+
+    def halves(self) -> Iterator["QueuedBatch"]:
+        """The first and the second half of the messages of the broker."""
+        half = len(self.fetched) // 2
+        yield QueuedBatch(self.fetched[:half], self.contents[:half])
+        yield QueuedBatch(self.fetched[half:], self.contents[half:])
+
+
+def read_batch_of(fetched: Sequence[BrokerMessage], source: Source, now: datetime) -> QueuedBatch:
+    """The messages of the Segment spec in messages of a broker, received now."""
+    frame = Frame(source, now)
+    return QueuedBatch(
+        tuple(fetched),
+        tuple(
+            tuple(read_queued(message.body, frame, Queued(message.message_id, message.put_at))) for message in fetched
+        ),
+    )
