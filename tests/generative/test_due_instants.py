@@ -94,6 +94,8 @@ def test_nothing_changes_before_the_instant(database: Database, ids: InternedIds
         'did("Trial", within 90 minutes)',
         'days_since_last("Trial") >= 3',
         "trait.createdAt within 30 days",
+        'did("Trial" where any lines where ready within 1 day)',
+        'did("Trial" where not (any lines where (gift = true and ready within 30 days)))',
         'sum("Trial".score, half_life 3 days) > 1',
     ],
 )
