@@ -22,7 +22,8 @@ from cdp.behavior.model import (
     Term,
     Terms,
 )
-from cdp.behavior.rules import ContextRules, PlanRules, PropertyRule, cut_query, term_type
+from cdp.behavior.money import seal_unreadable
+from cdp.behavior.rules import ContextRules, EventRules, PlanRules, PropertyRule, cut_query, term_type
 
 _CLIENT_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 _URLS: Final = frozenset({"url", "referrer"})
@@ -163,7 +164,7 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
             kept["page"] = _without_query(kept["page"], rules.context.get("page"))
         if kept:
             sealed["context"] = kept
-    _sort_properties(kind, body, event.properties, rules=rules, sorter=sorter, sealed=sealed)
+    _sort_properties(kind, body, event, rules=rules, sorter=sorter, sealed=sealed)
     plain_traits: dict[str, StatedPlain] = {}
     sealed_traits: dict[str, Any] = {}
     traits = _stated(kind, body, context)
@@ -208,8 +209,8 @@ def terms_of(classified: Iterable[Classified]) -> set[Term]:
     return terms
 
 
-def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
-    """The same message, with terms refused by a full vocabulary moved from plain to sealed."""
+def seal_refused_terms(classified: Classified, terms: Terms, rules: PlanRules) -> Classified:
+    """The same message, with terms refused by a full vocabulary moved from plain to sealed, and amounts in such a currency."""
     if not terms.refused:
         return classified
     refused = _refused(classified.plain, terms.refused)
@@ -221,7 +222,7 @@ def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
     if refused:
         texts = {name: term.text for name, term in refused.items()}
         sealed = sealed | {"properties": _sealed_properties(moved) | texts}
-    return moved._replace(
+    settled = moved._replace(
         plain={name: value for name, value in moved.plain.items() if name not in refused},
         sealed=sealed,
         plain_traits={name: value for name, value in moved.plain_traits.items() if name not in refused_traits},
@@ -231,6 +232,19 @@ def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
             *(Mistyped(name, term_type(term.vocabulary)) for name, term in refused.items()),
             *(Mistyped(f"traits.{name}", term_type(term.vocabulary)) for name, term in refused_traits.items()),
         ),
+    )
+    return _without_unreadable_money(settled, rules)
+
+
+def _without_unreadable_money(classified: Classified, rules: PlanRules) -> Classified:
+    if classified.name is None:
+        return classified
+    money = rules.events[classified.name].money
+    plain, sealed, mistyped = seal_unreadable(classified.plain, _sealed_properties(classified), money)
+    if not mistyped:
+        return classified
+    return classified._replace(
+        plain=plain, sealed=classified.sealed | {"properties": sealed}, mistyped=(*classified.mistyped, *mistyped)
     )
 
 
@@ -298,7 +312,7 @@ def _inherited(rule: "PropertyRule | ContextRules | None") -> PropertyRule | Non
 def _sort_properties(
     kind: str,
     body: Mapping[str, Any],
-    planned: Mapping[str, PropertyRule],
+    event: EventRules,
     *,
     rules: PlanRules,
     sorter: _Sorter,
@@ -321,10 +335,13 @@ def _sort_properties(
         if rules.seals_properties:
             sealed["properties"] = properties
         return
-    kept, unplanned = sorter.sort(properties, planned, rules.seals_properties, plain=sorter.plain)
+    kept, unplanned = sorter.sort(properties, event.properties, rules.seals_properties, plain=sorter.plain)
     kept |= unplanned
+    if kept and event.money.own:
+        sorter.plain, kept, mistyped = seal_unreadable(sorter.plain, kept, event.money)
+        sorter.mistyped += mistyped
     if kind == "page":
-        kept = _without_query(kept, planned)
+        kept = _without_query(kept, event.properties)
     if kept:
         sealed["properties"] = kept
 

@@ -71,6 +71,12 @@ def values_at(plain: Mapping[str, PlainField], name: str, fields: Mapping[str, t
     return () if value is None or isinstance(value, list) else (value,)
 
 
+def entries_of(plain: Mapping[str, PlainField], name: str) -> PlainEntries:
+    """The entries of a list; none where the value is not one."""
+    found = plain.get(name)
+    return found if isinstance(found, list) else []
+
+
 def scalars_of(plain: Mapping[str, Any]) -> Iterator[Any]:
     """Every plain value, those in the entries of lists included."""
     for value in plain.values():

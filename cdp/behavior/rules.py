@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cdp.behavior.model import Mistyped, Plain, Term
+from cdp.behavior.money import MoneyFields, money_fields
 from cdp.behavior.nearest import NearestEvents
 from cdp.kit.clock import parse_instant
 from cdp.policy.model import (
@@ -53,7 +54,7 @@ class EventRules:
     """The rules of one kind of event; `name` is None for events that the plan does not contain.
 
     `required` are its properties that a computed trait adds up; `fields` gives the list and the field of those names
-    that mean a field of the entries of a list.
+    that mean a field of the entries of a list. `money` are the amounts, with their currencies.
     """
 
     name: str | None
@@ -62,6 +63,7 @@ class EventRules:
     properties: Mapping[str, PropertyRule]
     required: tuple[Mistyped, ...] = ()
     fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    money: MoneyFields = MoneyFields()
 
 
 ContextRules = dict[str, "PropertyRule | ContextRules"]
@@ -117,6 +119,7 @@ def _event_rules(event: EventPlan, added_up: Collection[str], vocabularies: Mapp
         {key: _rule(key, property_plan, vocabularies) for key, property_plan in event.properties.items()},
         tuple(Mistyped(name, plan.type.value) for name, plan in plans.items()),
         fields_of_lists(event, plans),
+        money_fields(event),
     )
 
 

@@ -11,10 +11,12 @@ from math import fsum
 from typing import Final
 
 from cdp.behavior.decay import forward_weight, value_at, weight
-from cdp.behavior.entries import values_at
+from cdp.behavior.entries import entries_of, values_at
 from cdp.behavior.model import Bucket, Landmark, Occurred, Plain, PlainField, Term
+from cdp.behavior.money import Money, converted
 from cdp.behavior.retention import first_counted_day
 from cdp.behavior.rules import fields_of_lists
+from cdp.kit.canonical import sha256
 from cdp.policy.model import ComputedTrait, Policy, Scalar, TraitKind
 
 NO_LANDMARK: Final = 0
@@ -45,6 +47,7 @@ class CompiledTrait:
     half_life_days: float | None
     window_days: int
     definition: str
+    money: Money | None = None
 
     @property
     def has_total(self) -> bool:
@@ -65,6 +68,7 @@ def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
     by_key: dict[str, CompiledTrait] = {}
     by_event: dict[str, tuple[CompiledTrait, ...]] = {}
     for key, stated in policy.traits.items():
+        money = _money(policy, stated)
         keep_for_days = policy.retention.classes[policy.events.class_of(stated.event)].keep_for_days
         trait = CompiledTrait(
             key=key,
@@ -78,11 +82,30 @@ def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
             vocabularies=_vocabularies(policy, stated),
             half_life_days=stated.half_life_days,
             window_days=min(stated.within_days or keep_for_days, keep_for_days),
-            definition=stated.model_dump_json(exclude={"text", "category", "within_days"}),
+            definition=_definition(policy, stated, money),
+            money=money,
         )
         by_key[key] = trait
         by_event[trait.event] = (*by_event.get(trait.event, ()), trait)
     return TraitPlan(by_key, by_event)
+
+
+def _money(policy: Policy, stated: ComputedTrait) -> Money | None:
+    """How the amounts of a sum are added up; None if they are plain numbers."""
+    plan = None if stated.property is None else policy.property_of(stated.event, stated.property)
+    if plan is None or plan.currency is None or stated.kind is not TraitKind.SUM:
+        return None
+    return Money(plan.currency, policy.rates, stated.currency)
+
+
+def _definition(policy: Policy, stated: ComputedTrait, money: Money | None) -> str:
+    """What stored buckets depend on: without `currency` where there is none, so that those of earlier versions stay valid."""
+    left_out = {"text", "category", "within_days"} | ({"currency"} if stated.currency is None else set())
+    definition = stated.model_dump_json(exclude=left_out)
+    if money is None:
+        return definition
+    converts = "" if money.only is not None else sha256(policy.currencies.model_dump_json().encode()).hex()
+    return f"{definition} {money.currency} {money.rates.unstated} {converts} {policy.jurisdictions.time_zone}"
 
 
 def _names(stated: ComputedTrait) -> tuple[str, ...]:
@@ -92,6 +115,9 @@ def _names(stated: ComputedTrait) -> tuple[str, ...]:
 
 def _vocabularies(policy: Policy, stated: ComputedTrait) -> Mapping[str, str]:
     plans = {name: policy.property_of(stated.event, name) for name in _names(stated)}
+    money = _money(policy, stated)
+    if money is not None:
+        plans[money.currency] = policy.property_of(stated.event, money.currency)
     return {name: plan.vocabulary for name, plan in plans.items() if plan is not None and plan.vocabulary is not None}
 
 
@@ -109,7 +135,7 @@ def fold(events: Iterable[Occurred], plan: TraitPlan, landmarks: Mapping[str, La
     for event in events:
         day = event.occurred_at.date()
         for trait in plan.by_event.get(event.name, ()):
-            if not event.bits & trait.mask or not _matches(event.plain, trait):
+            if not event.bits & trait.mask or not _matches(event, trait):
                 continue
             place = (event.anchor_id, trait.key, day)
             running = sums.get(place)
@@ -159,15 +185,15 @@ def recompute(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -
         return _micros(latest.occurred_at) if trait.field is None else _only(latest.plain, trait.field)
     if trait.half_life_days is not None:
         half_life = trait.half_life_days
-        return fsum(_amount(trait, event.plain) * weight(event.occurred_at, now, half_life) for event in counted)
-    return fsum(_amount(trait, event.plain) for event in counted) if trait.has_total else len(counted)
+        return fsum(_amount(trait, event) * weight(event.occurred_at, now, half_life) for event in counted)
+    return fsum(_amount(trait, event) for event in counted) if trait.has_total else len(counted)
 
 
 def gross(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> float:
     """The sum of magnitudes behind a value, to which its rounding errors are relative."""
     half_life = trait.half_life_days
     return fsum(
-        _magnitude(trait, event.plain) * (1.0 if half_life is None else weight(event.occurred_at, now, half_life))
+        _magnitude(trait, event) * (1.0 if half_life is None else weight(event.occurred_at, now, half_life))
         for event in _counted(trait, events, now)
     )
 
@@ -198,9 +224,9 @@ class _Sum:
         self.events += 1
         if trait.half_life_days is not None:
             event_weight = forward_weight(event.occurred_at, landmarks[trait.key].at, trait.half_life_days)
-            self.total += _amount(trait, event.plain) * event_weight
+            self.total += _amount(trait, event) * event_weight
         elif trait.kind is TraitKind.SUM:
-            self.total += _amount(trait, event.plain)
+            self.total += _amount(trait, event)
         if (event.occurred_at, event.event_id) >= (self.last_at, self.last_event_id):
             self.last_at = event.occurred_at
             self.last_event_id = event.event_id
@@ -232,17 +258,20 @@ def _counted(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) ->
         if event.name == trait.event
         and event.bits & trait.mask
         and first_day <= event.occurred_at.date() <= today
-        and _matches(event.plain, trait)
+        and _matches(event, trait)
     ]
 
 
-def _matches(plain: Mapping[str, PlainField], trait: CompiledTrait) -> bool:
+def _matches(event: Occurred, trait: CompiledTrait) -> bool:
     """An event counts if it has the trait's property, and for every name of `where` one of its values.
 
-    Of a list, the entries together have the values of all entries.
+    Of a list, the entries together have the values of all entries. An amount of money counts if its currency has a rate.
     """
-    if trait.field is not None and not values_at(plain, trait.field, trait.lists):
-        return False
+    plain = event.plain
+    if trait.field is not None:
+        has_it = any(True for _ in _amounts(trait, event)) if trait.money else values_at(plain, trait.field, trait.lists)
+        if not has_it:
+            return False
     return not trait.where or all(
         any(_comparable(found) in allowed for found in values_at(plain, name, trait.lists))
         for name, allowed in trait.where.items()
@@ -263,21 +292,24 @@ def _only(plain: Mapping[str, PlainField], name: str) -> Plain:
 _NO_LISTS: Final[Mapping[str, tuple[str, str]]] = {}
 
 
-def _amounts(trait: CompiledTrait, plain: Mapping[str, PlainField]) -> Iterator[float]:
+def _amounts(trait: CompiledTrait, event: Occurred) -> Iterator[float]:
     """What one event adds before decay: 1 for a count, the property for a sum, or that of each entry of a list."""
     if trait.kind is not TraitKind.SUM or trait.field is None:
         yield 1.0
         return
-    for amount in values_at(plain, trait.field, trait.lists):
-        yield 0.0 if isinstance(amount, Term) else float(amount)
+    of_list, field = trait.lists.get(trait.field, (None, trait.field))
+    for holder in (event.plain,) if of_list is None else entries_of(event.plain, of_list):
+        amount = converted(trait.money, holder, event.plain, name=field, at=event.occurred_at)
+        if amount is not None:
+            yield amount
 
 
-def _amount(trait: CompiledTrait, plain: Mapping[str, PlainField]) -> float:
-    return fsum(_amounts(trait, plain))
+def _amount(trait: CompiledTrait, event: Occurred) -> float:
+    return fsum(_amounts(trait, event))
 
 
-def _magnitude(trait: CompiledTrait, plain: Mapping[str, PlainField]) -> float:
-    return fsum(map(abs, _amounts(trait, plain)))
+def _magnitude(trait: CompiledTrait, event: Occurred) -> float:
+    return fsum(map(abs, _amounts(trait, event)))
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

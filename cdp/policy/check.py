@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
 
+from cdp.policy.check_currencies import check_currencies
 from cdp.policy.check_events import check_events, check_traits
 from cdp.policy.findings import Finding, must_be_category, must_exist
 from cdp.policy.model import MARKETER, Keep, Policy, PropertyType, Purpose
@@ -28,6 +29,7 @@ def check(policy: Policy) -> Iterator[Finding]:
     yield from _check_retention(policy)
     yield from check_events(policy)
     yield from check_traits(policy)
+    yield from check_currencies(policy)
     yield from _check_destinations(policy)
     yield from _check_jurisdictions(policy)
     yield from _check_readers(policy)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from cdp.kit.wording import counted
-from cdp.policy.model import CONTROLLER_FILE, Policy
+from cdp.policy.model import CONTROLLER_FILE, CURRENCIES_FILE, Policy
 from cdp.policy.purposes import ConsentModel, LegalBasis
 
 Steps = tuple[str, ...]
@@ -66,6 +66,7 @@ def _contents(policy: Policy) -> Mapping[str, JsonValue]:
         "traits.yaml": {"traits": dumped["traits"]},
         "destinations.yaml": dumped["destinations"],
         "jurisdictions.yaml": dumped["jurisdictions"],
+        CURRENCIES_FILE: dumped["currencies"],
         "readers.yaml": {
             "roles": {role: policy.readers.role(role).model_dump(mode="json") for role in policy.readers.names}
         },
@@ -266,6 +267,10 @@ def _of_controller(edit: _Edit) -> str:
             return "/privacy, archives and the record of processing show it as soon as the policy is applied"
 
 
+def _of_currencies(edit: _Edit) -> str:
+    return "amounts of money are converted anew, those of stored events, too: segments are evaluated and computed traits recomputed"
+
+
 def _of_destinations(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("destinations", _), Change.ENDED:
@@ -292,6 +297,7 @@ _RULES: Mapping[str, Callable[[_Edit], str]] = {
     "traits.yaml": _of_traits,
     "readers.yaml": _of_readers,
     CONTROLLER_FILE: _of_controller,
+    CURRENCIES_FILE: _of_currencies,
     "destinations.yaml": _of_destinations,
     "segments": _of_segments,
 }

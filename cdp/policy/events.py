@@ -49,6 +49,8 @@ class PropertyPlan(KeyedEntry):
     """The vocabulary a plain string must belong to."""
     category: CategoryKey = ""
     """Data category; absent: that of the event."""
+    currency: Name | None = None
+    """Makes a number an amount of money: the property of the same event that names its currency (ISO 4217)."""
     without_query: bool = False
     """Cut a URL before its `?` and `#`, which may contain names and e-mail addresses."""
     includes: tuple[Key, ...] = ()
@@ -70,6 +72,8 @@ class PropertyPlan(KeyedEntry):
             raise ValueError("a plain string needs a `vocabulary`; without one use `keep: sealed`")
         if self.vocabulary is not None and not plain_string:
             raise ValueError("`vocabulary` is allowed only for a string that is kept plain")
+        if self.currency is not None and (self.type is not PropertyType.NUMBER or self.keep is not Keep.PLAIN):
+            raise ValueError("`currency` makes an amount of money of a number: set `type: number` and `keep: plain`")
         if self.without_query and (self.type is not PropertyType.STRING or self.keep is not Keep.SEALED):
             raise ValueError("`without_query` cuts a URL: set `type: string` and `keep: sealed`")
         return self

@@ -18,8 +18,10 @@ from cdp.policy.findings import Finding
 from cdp.policy.frozen import Frozen
 from cdp.policy.model import (
     CONTROLLER_FILE,
+    CURRENCIES_FILE,
     FILES,
     OPTIONAL_FILES,
+    Currencies,
     Destinations,
     Identifiers,
     Jurisdictions,
@@ -142,6 +144,7 @@ class _Folder(Frozen):
     traits: Traits = Field(alias="traits.yaml")
     destinations: Destinations = Field(alias="destinations.yaml")
     jurisdictions: Jurisdictions = Field(alias="jurisdictions.yaml")
+    currencies: Currencies = Field(default_factory=Currencies, alias=CURRENCIES_FILE)
     readers: Readers = Field(default_factory=Readers, alias="readers.yaml")
     responsible: Responsibility = Field(default_factory=Responsibility, alias=CONTROLLER_FILE)
     segments: Mapping[str, SegmentText]
@@ -163,6 +166,7 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
         traits=folder.traits.traits,
         destinations=folder.destinations,
         jurisdictions=folder.jurisdictions,
+        currencies=folder.currencies,
         readers=folder.readers,
         responsible=folder.responsible,
         segments={FilePath(file).stem: segment for file, segment in folder.segments.items()},
@@ -176,7 +180,8 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
 
 
 def _problem(finding: Finding, sources: Mapping[str, PolicyFile]) -> PolicyProblem:
-    place = sources[finding.file].place(finding.path, of_key=finding.of_key)
+    source = sources.get(finding.file) or PolicyFile(finding.file, {})  # a file that may be missing
+    place = source.place(finding.path, of_key=finding.of_key)
     return PolicyProblem(place, finding.what, finding.remedy)
 
 

@@ -1,10 +1,12 @@
 """The policy: the content of `policies/` as one frozen value with one fingerprint."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from pydantic import JsonValue
 
 from cdp.policy.controller import CONTROLLER_FILE, Responsibility
+from cdp.policy.currencies import Currencies, CurrencyCode, Rates, rates_of
 from cdp.policy.destinations import Destination, Destinations
 from cdp.policy.events import EventPlan, Keep, ListField, PropertyPlan, PropertyType, TrackingPlan, Unknown
 from cdp.policy.frozen import Frozen
@@ -39,6 +41,7 @@ from cdp.policy.vocabularies import Vocabulary
 
 __all__ = [
     "CONTROLLER_FILE",
+    "CURRENCIES_FILE",
     "EXTERNAL_IDS",
     "FILES",
     "MARKETER",
@@ -51,6 +54,8 @@ __all__ = [
     "ComputedTrait",
     "ConsentModel",
     "CookieFormat",
+    "Currencies",
+    "CurrencyCode",
     "DeadlineTerm",
     "Deferral",
     "Destination",
@@ -77,6 +82,7 @@ __all__ = [
     "PropertyType",
     "Purpose",
     "Purposes",
+    "Rates",
     "ReaderRole",
     "Readers",
     "Regime",
@@ -99,6 +105,8 @@ __all__ = [
     "Vocabulary",
 ]
 
+CURRENCIES_FILE = "currencies.yaml"
+
 FILES: Mapping[str, type[Frozen]] = {
     "purposes.yaml": Purposes,
     "identifiers.yaml": Identifiers,
@@ -107,12 +115,13 @@ FILES: Mapping[str, type[Frozen]] = {
     "traits.yaml": Traits,
     "destinations.yaml": Destinations,
     "jurisdictions.yaml": Jurisdictions,
+    CURRENCIES_FILE: Currencies,
     "readers.yaml": Readers,
     CONTROLLER_FILE: Responsibility,
 }
 """The files of the folder, each with the model of its content; `segments/*.yaml` are additional."""
 
-OPTIONAL_FILES = frozenset({"readers.yaml", CONTROLLER_FILE})
+OPTIONAL_FILES = frozenset({"readers.yaml", CURRENCIES_FILE, CONTROLLER_FILE})
 """Files that may be missing, because earlier versions did not have them; their defaults apply."""
 
 
@@ -139,6 +148,8 @@ class Policy(Frozen):
     """Recipients and the hosts that may be reached."""
     jurisdictions: Jurisdictions
     """Jurisdictions, regimes, time zone and the minimum disclosure size."""
+    currencies: Currencies
+    """The currency in which amounts are added up, and the rates of others."""
     readers: Readers
     """For which purposes a role reads people."""
     responsible: Responsibility
@@ -159,6 +170,11 @@ class Policy(Frozen):
         """The plan of one property of one event, or of a field of the entries of a list; None when there is none."""
         plan = self.events.events.get(event)
         return None if plan is None else plan.plan_of(name)
+
+    @cached_property
+    def rates(self) -> Rates:
+        """What each currency was worth in that of the policy, whose dates begin at midnight in its time zone."""
+        return rates_of(self.currencies, self.jurisdictions.time_zone)
 
     def purposes_read_by(self, role: str) -> frozenset[str]:
         """The purposes for which a role reads people."""

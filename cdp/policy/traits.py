@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from cdp.policy.currencies import CurrencyCode
 from cdp.policy.frozen import CategoryKey, Days, Frozen, Key, KeyedEntry, Name, Text
 
 
@@ -52,6 +53,8 @@ class ComputedTrait(KeyedEntry):
     """The event it is computed from."""
     property: Name | None = None
     """The plain property that is summed, or taken from the last event; `last` without one yields the instant."""
+    currency: CurrencyCode | None = None
+    """Counts only amounts in this currency, as they are; absent: amounts of money are converted into that of the policy."""
     where: Mapping[Name, Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=100)]] = Field(
         default_factory=dict
     )
@@ -72,6 +75,8 @@ class ComputedTrait(KeyedEntry):
             raise ValueError(f"kind {self.kind.value} requires a `property`")
         if self.kind is TraitKind.COUNT and self.property is not None:
             raise ValueError("kind count counts events and must not have a `property`; select events with `where`")
+        if self.currency is not None and self.kind not in NEEDS_PROPERTY:
+            raise ValueError(f"`currency` is for amounts that are added up or compared, not for kind {self.kind.value}")
         if self.half_life_days is not None and self.kind not in DECAYS:
             raise ValueError("`half_life_days` is allowed only for count and sum")
         if self.half_life_days is not None and self.within_days is not None:

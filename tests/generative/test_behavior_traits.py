@@ -24,6 +24,7 @@ from cdp.behavior.store.batch import ensure_partitions
 from cdp.behavior.traits import agree, gross, recompute
 from cdp.kit.db import Database, Transaction
 from tests.support.behavior import ORDER, BehaviorPipeline, day, policy_with
+from tests.support.policies import changed
 
 pytestmark = pytest.mark.postgres
 
@@ -31,9 +32,10 @@ ANCHORS = (1, 2, 3, 4)
 PROFILES = (11, 12, 13)
 PURPOSES = ("email_marketing", "personalization")
 KEEP_FOR_DAYS = {"transactions": 40, "browsing": 20}
-POLICY = policy_with(
-    transactions={"keep_for_days": 40, "hold": None},
-    browsing={"keep_for_days": 20},
+POLICY = changed(
+    policy_with(transactions={"keep_for_days": 40, "hold": None}, browsing={"keep_for_days": 20}),
+    "currencies.yaml",
+    rates={"GBP": {"2026-01-05": 1.25, "2026-01-20": 1.1}, "USD": {"2026-01-28": 0.9}},
 )
 
 
@@ -46,8 +48,9 @@ class Happened:
     amount: float | None
     category: str
     items: int
-    products: tuple[tuple[str, float, int | None], ...] | None = None
-    """Article, price and quantity of each product of an order, if its message has them."""
+    products: tuple[tuple[str, float, int | None, str | None], ...] | None = None
+    """Article, price, quantity and currency of each product of an order, if its message has them."""
+    currency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ amounts = st.one_of(
     st.floats(min_value=-1000, max_value=1000, allow_subnormal=False).map(lambda value: round(value, 2)),
     st.integers(min_value=-(10**6), max_value=10**6),
 )
+currencies = st.sampled_from([None, None, "EUR", "GBP", "USD", "CHF", "gbp"])
 happened = st.builds(
     Happened,
     anchor_id=st.sampled_from(ANCHORS),
@@ -152,9 +156,10 @@ happened = st.builds(
     items=st.integers(min_value=2, max_value=5),
     products=st.none()
     | st.lists(
-        st.tuples(st.sampled_from(["MUG-1", "HAT-2"]), st.sampled_from([60, 40.5]), st.none() | st.integers(-3, 5)),
+        st.tuples(st.sampled_from(["MUG-1", "HAT-2"]), st.sampled_from([60, 40.5]), st.none() | st.integers(-3, 5), currencies),
         max_size=3,
     ).map(tuple),
+    currency=currencies,
 )
 batches = st.builds(
     Batch,
@@ -289,8 +294,11 @@ def _entry(behavior: BehaviorPipeline, truth: Truth, happened: Happened) -> Even
     properties: dict[str, Any] = {"items": happened.items}
     if happened.amount is not None:
         properties["revenue"] = happened.amount
+    if happened.currency is not None:
+        properties["currency"] = happened.currency
     if happened.products is not None:
-        products = [{"sku": sku, "price": price, "quantity": count} for sku, price, count in happened.products]
+        names = ("sku", "price", "quantity", "currency")
+        products = [dict(zip(names, product, strict=True)) for product in happened.products]
         properties["products"] = products
     if happened.category:
         entry = behavior.view(happened.anchor_id, at, bits, happened.category)

@@ -35,6 +35,7 @@ def trait(**definition: Any) -> dict[str, Any]:
 TRAITS: Mapping[str, dict[str, Any]] = {
     "orders": trait(kind="count", event=ORDER),
     "spent": trait(kind="sum", event=ORDER, property="revenue"),
+    "spent_pounds": trait(kind="sum", event=ORDER, property="revenue", currency="GBP"),
     "spent_lately": trait(kind="sum", event=ORDER, property="revenue", within_days=7),
     "spent_fading": trait(kind="sum", event=ORDER, property="revenue", half_life_days=3),
     "orders_fading": trait(kind="count", event=ORDER, half_life_days=0.25),
@@ -156,7 +157,7 @@ class BehaviorPipeline:
     def append(self, tx: Transaction, entries: Sequence[EventEntry]) -> Terms:
         """Store a batch in an open transaction."""
         terms = store.intern_terms(tx, terms_of(entry.classified for entry in entries), self.rules)
-        storable = [storable_entry(entry, terms) for entry in entries]
+        storable = [storable_entry(entry, terms, self.rules) for entry in entries]
         store.append(tx, storable, terms, plan=self.plan, now=self.now)
         return terms
 
@@ -165,9 +166,9 @@ class BehaviorPipeline:
         recompute_buckets(tx, self.plan, anchor_ids, now=self.now)
 
 
-def storable_entry(entry: EventEntry, terms: Terms) -> EventEntry:
+def storable_entry(entry: EventEntry, terms: Terms, rules: PlanRules) -> EventEntry:
     """The entry with what a full vocabulary refused sealed."""
-    classified = seal_refused_terms(entry.classified, terms)
+    classified = seal_refused_terms(entry.classified, terms, rules)
     return EventEntry(
         entry.anchor_id,
         entry.event_id,

@@ -91,30 +91,52 @@ RECOMPUTED: Final = """
         SELECT * FROM unnest(
             %(traits)s::text[], %(names)s::int[], %(purposes)s::text[], %(masks)s::bigint[], %(fields)s::text[],
             %(lists)s::text[], %(sums)s::bool[], %(lasts)s::bool[], %(half_lives)s::float8[], %(landmarks)s::timestamptz[],
-            %(generations)s::smallint[], %(conditions)s::text[]
-        ) AS d(trait, name_id, purpose, mask, field, list, is_sum, is_last, half_life_days, landmark_at, generation, conditions)
+            %(generations)s::smallint[], %(conditions)s::text[], %(currencies)s::text[], %(counts_all)s::bool[],
+            %(only)s::int[], %(unstated)s::int[]
+        ) AS d(trait, name_id, purpose, mask, field, list, is_sum, is_last, half_life_days, landmark_at, generation, conditions,
+               currency, counts_all, only_currency, unstated)
+    ), rate AS (
+        -- For each currency the instants from which a rate applies, and the rates, in this order.
+        SELECT to_jsonb(currency) AS currency, array_agg(begins ORDER BY begins) AS begins,
+               array_agg(rate ORDER BY begins) AS rates
+        FROM unnest(%(rate_currencies)s::int[], %(rate_begins)s::timestamptz[], %(rates)s::float8[])
+             AS r(currency, begins, rate)
+        GROUP BY currency
     ), counted AS (
         -- The events that count for each trait, with the amount and the exponent of their weight.
         SELECT e.anchor_id, d.trait, (e.occurred_at AT TIME ZONE 'UTC')::date AS day, d.generation,
                e.occurred_at, e.event_id,
                CASE WHEN d.is_last THEN e.plain -> d.field END AS last_plain,
-               CASE WHEN d.is_sum AND d.list IS NULL THEN (e.plain ->> d.field)::float8
-                    WHEN d.is_sum THEN (
-                        SELECT sum((entry ->> d.field)::float8) FROM jsonb_array_elements(e.plain -> d.list) AS entry
-                        WHERE entry ? d.field
-                    )
-                    WHEN d.half_life_days IS NOT NULL THEN 1 ELSE 0 END AS amount,
+               CASE WHEN d.is_sum THEN found.amount WHEN d.half_life_days IS NOT NULL THEN 1 ELSE 0 END AS amount,
                extract(epoch FROM e.occurred_at - d.landmark_at)::float8 / 86400 / d.half_life_days AS exponent
         FROM definition d
         JOIN behavior.event e ON e.name_id = d.name_id AND e.bits & d.mask <> 0 {of_anchors}
         JOIN identity.canonical c ON c.anchor_id = e.anchor_id
         JOIN {permitted} p
           ON p.profile_id = c.profile_id AND p.purpose = d.purpose AND e.occurred_at >= p.since
-        WHERE (d.field IS NULL OR (d.list IS NULL AND jsonb_typeof(e.plain -> d.field) <> 'array') OR EXISTS (
-              SELECT FROM jsonb_array_elements(
-                  CASE WHEN jsonb_typeof(e.plain -> d.list) = 'array' THEN e.plain -> d.list END
-              ) AS entry WHERE entry ? d.field
-          ))
+        CROSS JOIN LATERAL (
+            -- How often the event has the property, and its sum: once, or in each entry of a list that has it.
+            SELECT count(*) AS times, sum(CASE WHEN d.is_sum THEN (holder.plain ->> d.field)::float8 * worth.factor END) AS amount
+            FROM (
+                SELECT e.plain WHERE d.list IS NULL
+                UNION ALL
+                SELECT entry FROM jsonb_array_elements(
+                    CASE WHEN jsonb_typeof(e.plain -> d.list) = 'array' THEN e.plain -> d.list END
+                ) AS entry
+            ) AS holder (plain)
+            CROSS JOIN LATERAL (
+                SELECT coalesce(holder.plain -> d.currency, e.plain -> d.currency, to_jsonb(d.unstated)) AS currency
+            ) AS stated
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN d.currency IS NULL THEN 1
+                            WHEN d.counts_all
+                            THEN (SELECT r.rates[width_bucket(e.occurred_at, r.begins)] FROM rate r
+                                  WHERE r.currency = stated.currency)
+                            WHEN stated.currency = to_jsonb(d.only_currency) THEN 1 END AS factor
+            ) AS worth
+            WHERE jsonb_typeof(holder.plain -> d.field) <> 'array' AND worth.factor IS NOT NULL
+        ) AS found
+        WHERE (d.field IS NULL OR found.times > 0)
           AND NOT EXISTS (
               -- A condition on a list holds if it does for one of its entries.
               SELECT FROM jsonb_to_recordset(d.conditions::jsonb) AS condition(list text, field text, allowed jsonb)
@@ -153,7 +175,7 @@ def definition_params(
 ) -> dict[str, Any]:
     """The traits as arrays, their strings as term ids."""
     wanted = {Term(EVENT_NAMES, trait.event) for trait in traits}
-    wanted |= {term for trait in traits for term in _condition_terms(trait)}
+    wanted |= {term for trait in traits for term in (*_condition_terms(trait), *_currency_terms(trait))}
     ids = find_terms(tx, wanted)
     return {
         "traits": [trait.key for trait in traits],
@@ -168,7 +190,50 @@ def definition_params(
         "landmarks": [current[trait.key].at if trait.half_life_days else None for trait in traits],
         "generations": [current[trait.key].generation if trait.half_life_days else NO_LANDMARK for trait in traits],
         "conditions": [_conditions(trait, ids) for trait in traits],
+        **_money_params(traits, ids),
     }
+
+
+def _money_params(traits: Sequence[CompiledTrait], ids: Mapping[Term, int]) -> dict[str, Any]:
+    """How each trait adds up money, and the rates by currency.
+
+    A code that no message named has no term: the id `_NO_TERM` stands for the currency of amounts without one.
+    """
+    adding = {trait.vocabularies[trait.money.currency]: trait for trait in traits if trait.money is not None}
+    steps = [
+        (currency, begins, float(rate))
+        for trait in adding.values()
+        for code, dated in (trait.money.rates.steps.items() if trait.money is not None else ())
+        if (currency := _currency_id(trait, code, ids)) is not None
+        for begins, rate in zip(*dated, strict=True)
+    ]
+    return {
+        "currencies": [None if trait.money is None else trait.money.currency for trait in traits],
+        "counts_all": [trait.money is None or trait.money.only is None for trait in traits],
+        "only": [trait.money and _currency_id(trait, trait.money.only, ids) for trait in traits],
+        "unstated": [trait.money and _currency_id(trait, trait.money.rates.unstated, ids) for trait in traits],
+        "rate_currencies": [currency for currency, _, _ in steps],
+        "rate_begins": [begins for _, begins, _ in steps],
+        "rates": [rate for _, _, rate in steps],
+    }
+
+
+def _currency_id(trait: CompiledTrait, code: str | None, ids: Mapping[Term, int]) -> int | None:
+    if trait.money is None or code is None:
+        return None
+    return ids.get(_currency_term(trait, code), _NO_TERM if code == trait.money.rates.unstated else None)
+
+
+def _currency_term(trait: CompiledTrait, code: str) -> Term:
+    assert trait.money is not None
+    return Term(trait.vocabularies[trait.money.currency], code)
+
+
+def _currency_terms(trait: CompiledTrait) -> list[Term]:
+    if trait.money is None:
+        return []
+    codes = {*trait.money.rates.steps, trait.money.rates.unstated, trait.money.only}
+    return [_currency_term(trait, code) for code in codes if code is not None]
 
 
 def _condition_terms(trait: CompiledTrait) -> list[Term]:

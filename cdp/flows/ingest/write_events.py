@@ -10,6 +10,7 @@ from cdp.accounting.store.messages import hour_of
 from cdp.accounting.store.notices import add_property_notices
 from cdp.behavior.classify import json_bytes, payload, seal_refused_terms, terms_of
 from cdp.behavior.model import EventEntry, Terms
+from cdp.behavior.rules import PlanRules
 from cdp.behavior.store import batch as behavior_store
 from cdp.behavior.store.ages import PlacedAge, merge_ages
 from cdp.behavior.store.terms import intern_terms
@@ -39,7 +40,7 @@ def write_events(
         return stored
     if terms.refused:
         _account_refused(result, fresh, terms)
-        fresh = [_without_refused_terms(message, terms) for message in fresh]
+        fresh = [_without_refused_terms(message, terms, result.plan.events) for message in fresh]
         written = {message.read.position: message for message in fresh}
         stored = [written.get(message.read.position, message) for message in stored]
     traits = _sealed_traits(result, fresh, keys)
@@ -64,8 +65,8 @@ def _ages(messages: Sequence[DecidedMessage]) -> list[PlacedAge]:
     ]
 
 
-def _without_refused_terms(message: DecidedMessage, terms: Terms) -> DecidedMessage:
-    read = message.read._replace(classified=seal_refused_terms(message.read.classified, terms))
+def _without_refused_terms(message: DecidedMessage, terms: Terms, rules: PlanRules) -> DecidedMessage:
+    read = message.read._replace(classified=seal_refused_terms(message.read.classified, terms, rules))
     return message._replace(read=read)
 
 
@@ -75,7 +76,7 @@ def _account_refused(result: BatchResult, messages: Sequence[DecidedMessage], te
     for message in messages:
         read = message.read
         before = len(read.classified.mistyped)
-        for entry in seal_refused_terms(read.classified, terms).mistyped[before:]:
+        for entry in seal_refused_terms(read.classified, terms, result.plan.events).mistyped[before:]:
             event = read.classified.name or OTHER
             counts[read.message.source.source_id, PropertyNotice(PropertyNoticeKind.MISTYPED, event, *entry)] += 1
     add_property_notices(result.tx, hour_of(result.now), counts)

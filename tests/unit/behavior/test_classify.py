@@ -255,7 +255,7 @@ class TestTerms:
             "identify", {"traits": {"country": "DE", "language": "de"}, "context": {"locale": "en"}}, RULES
         )
         refused = frozenset({Term("country", "DE"), Term("locale", "en")})
-        settled = seal_refused_terms(found, Terms({}, refused))
+        settled = seal_refused_terms(found, Terms({}, refused), RULES)
         assert settled.plain_traits == {"language": Term("locale", "de")}
         assert settled.sealed_traits == {"country": "DE"}
         assert settled.plain == {}
@@ -264,7 +264,7 @@ class TestTerms:
 
     def test_refusals_of_others_change_nothing(self) -> None:
         found = order(currency="EUR")
-        assert seal_refused_terms(found, Terms({}, frozenset({Term("currency", "USD")}))) is found
+        assert seal_refused_terms(found, Terms({}, frozenset({Term("currency", "USD")})), RULES) is found
 
     def test_vocabularies_by_event_and_property(self) -> None:
         found = vocabularies_of(RULES)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cdp.behavior.classify import classify, seal_refused_terms
+from cdp.behavior.classify import WITH_CURRENCY, classify, seal_refused_terms
 from cdp.behavior.model import Mistyped, Term, Terms
 from cdp.behavior.rules import compile_plan
 from tests.support.policies import shipped
@@ -51,6 +51,19 @@ def test_every_part_of_a_message_is_named_as_the_plan_names_it() -> None:
 
 def test_a_term_that_a_full_vocabulary_refused_is_named() -> None:
     found = of(properties={"revenue": 5, "currency": "EUR"})
-    settled = seal_refused_terms(found, Terms({}, frozenset({Term("currency", "EUR")})))
-    assert settled.mistyped == (Mistyped("currency", "vocabulary currency"),)
-    assert settled.sealed["properties"] == {"currency": "EUR"}
+    settled = seal_refused_terms(found, Terms({}, frozenset({Term("currency", "EUR")})), RULES)
+    assert settled.mistyped == (Mistyped("currency", "vocabulary currency"), Mistyped("revenue", WITH_CURRENCY))
+    assert settled.sealed["properties"] == {"currency": "EUR", "revenue": 5}
+    assert settled.plain == {}
+
+
+def test_an_amount_in_a_currency_that_cannot_be_read_is_not_one_without_a_currency() -> None:
+    found = of(properties={"revenue": 5, "tax": 1, "items": 2, "currency": "eur"})
+    assert found.plain == {"items": 2}
+    assert found.sealed["properties"] == {"currency": "eur", "revenue": 5, "tax": 1}
+    assert found.mistyped == (
+        Mistyped("currency", "vocabulary currency"),
+        Mistyped("revenue", WITH_CURRENCY),
+        Mistyped("tax", WITH_CURRENCY),
+    )
+    assert of(properties={"revenue": 5, "currency": None}).plain == {"revenue": 5}

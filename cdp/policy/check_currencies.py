@@ -1,0 +1,68 @@
+"""Cross checks of amounts of money: their currency must be known, and the currency of the policy must be one of its terms."""
+
+from collections.abc import Iterator
+
+from cdp.policy.findings import Finding, must_exist
+from cdp.policy.model import CURRENCIES_FILE, EventPlan, Keep, Policy, PropertyPlan
+from cdp.policy.problems import Path
+
+EVENTS, TRAITS = "events.yaml", "traits.yaml"
+
+
+def check_currencies(policy: Policy) -> Iterator[Finding]:
+    """Amounts without a property that names their currency, and codes that no message could name."""
+    vocabularies: dict[str, str] = {}
+    for event in policy.events.events.values():
+        for plan in event.properties.values():
+            if plan.currency is not None:
+                yield from _check_amount(event, plan, vocabularies)
+    if vocabularies and policy.currencies.currency is None:
+        what = f"{next(iter(vocabularies.values()))} is an amount of money, and no currency is named in which amounts are added up"
+        yield Finding(CURRENCIES_FILE, ("currency",), what, "write `currency: EUR`, for example")
+    yield from _check_codes(policy, tuple(vocabularies))
+    yield from _check_traits(policy)
+
+
+def _check_amount(event: EventPlan, plan: PropertyPlan, vocabularies: dict[str, str]) -> Iterator[Finding]:
+    assert plan.currency is not None
+    path: Path = ("events", event.key, "properties", plan.key, "currency")
+    yield from must_exist(
+        EVENTS, path, plan.currency, known=event.properties, kind=f"property of `{event.key}` with the currency,"
+    )
+    named = event.properties.get(plan.currency)
+    if named is None:
+        return
+    if named.keep is not Keep.PLAIN or named.vocabulary is None:
+        what = f"`{plan.currency}` of `{event.key}` is not kept plain as a string of a vocabulary, so it names no currency"
+        yield Finding(EVENTS, path, what, "use `type: string`, `keep: plain` and a vocabulary of ISO 4217 codes")
+    else:
+        vocabularies.setdefault(named.vocabulary, f"`{plan.key}` of `{event.key}`")
+
+
+def _check_codes(policy: Policy, vocabularies: tuple[str, ...]) -> Iterator[Finding]:
+    stated = policy.currencies
+    codes: list[tuple[Path, str | None]] = [(("currency",), stated.currency), (("unstated",), stated.unstated)]
+    codes += [(("rates", code), code) for code in stated.rates]
+    for path, code in codes:
+        for name in vocabularies:
+            vocabulary = policy.events.vocabularies.get(name)
+            if code is not None and vocabulary is not None and not vocabulary.accepts(code):
+                what = f"`{code}` is not a term of the vocabulary `{name}`, which has the currencies of amounts"
+                yield Finding(CURRENCIES_FILE, path, what, "correct it, or extend the vocabulary")
+
+
+def _check_traits(policy: Policy) -> Iterator[Finding]:
+    for key, trait in policy.traits.items():
+        plan = None if trait.property is None else policy.property_of(trait.event, trait.property)
+        if trait.currency is None or plan is None:
+            continue
+        path = ("traits", key, "currency")
+        if plan.currency is None:
+            what = f"`{plan.key}` of `{trait.event}` is not an amount of money"
+            yield Finding(TRAITS, path, what, "remove `currency`, or name in events.yaml the property with its currency")
+        else:
+            named = policy.property_of(trait.event, plan.currency)
+            vocabulary = policy.events.vocabularies.get("" if named is None else named.vocabulary or "")
+            if vocabulary is not None and not vocabulary.accepts(trait.currency):
+                what = f"`{trait.currency}` is not a term of the vocabulary `{vocabulary.key}`"
+                yield Finding(TRAITS, path, what, "correct it, or extend the vocabulary")
