@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from cdp.behavior.model import Mistyped, Plain, PlainEntries, PlainField, Term
+from cdp.behavior.model import Mistyped, PlainEntries, PlainField, Term
 from cdp.policy.model import EventPlan, PropertyPlan, Rates
 
 WITH_CURRENCY: Final = "number in a currency that can be read"
@@ -34,12 +34,13 @@ def _amounts(plans: Mapping[str, PropertyPlan]) -> _Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """How amounts of money are added up: `currency` is the property that names their currency.
+    """How amounts of money are added up: `currency` is the property that names their currency, a term of the vocabulary.
 
     With `only`, amounts in another currency do not count; otherwise they are converted by the rate when they occurred.
     """
 
     currency: str
+    vocabulary: str
     rates: Rates
     only: str | None
 
@@ -103,7 +104,7 @@ def _is_sealed(currency: str, plain: Mapping[str, PlainField], sealed: Mapping[s
 
 
 def converted(
-    money: Money | None, holder: Mapping[str, Plain], event: Mapping[str, PlainField], *, name: str, at: datetime
+    money: Money | None, holder: Mapping[str, PlainField], event: Mapping[str, PlainField], *, name: str, at: datetime
 ) -> float | None:
     """The number under a name of an event or an entry; None where there is none, or an amount that does not count."""
     amount = holder.get(name)

@@ -95,7 +95,11 @@ def _money(policy: Policy, stated: ComputedTrait) -> Money | None:
     plan = None if stated.property is None else policy.property_of(stated.event, stated.property)
     if plan is None or plan.currency is None or stated.kind is not TraitKind.SUM:
         return None
-    return Money(plan.currency, policy.rates, stated.currency)
+    event = policy.events.events[stated.event]
+    of_list = event.list_field(stated.property or "")
+    named = event.properties.get(plan.currency) if of_list is None else event.properties[of_list.list].fields.get(plan.currency)
+    named = named or event.properties.get(plan.currency)
+    return Money(plan.currency, (named and named.vocabulary) or "", policy.rates, stated.currency)
 
 
 def _definition(policy: Policy, stated: ComputedTrait, money: Money | None) -> str:
@@ -116,8 +120,9 @@ def _names(stated: ComputedTrait) -> tuple[str, ...]:
 def _vocabularies(policy: Policy, stated: ComputedTrait) -> Mapping[str, str]:
     plans = {name: policy.property_of(stated.event, name) for name in _names(stated)}
     money = _money(policy, stated)
-    if money is not None:
-        plans[money.currency] = policy.property_of(stated.event, money.currency)
+    of_list = policy.events.events[stated.event].list_field(stated.property or "")
+    for name in [] if money is None else [money.currency, *([f"{of_list.list}.{money.currency}"] if of_list else [])]:
+        plans[name] = policy.property_of(stated.event, name)
     return {name: plan.vocabulary for name, plan in plans.items() if plan is not None and plan.vocabulary is not None}
 
 

@@ -34,6 +34,9 @@ LINES = "lines"
 COUNTRIES = ("DE", "FR", "GB")
 CATEGORIES = ("shoes", "sho", "hats")
 CHANNELS = ("email", "web", "app")
+CURRENCIES = ("EUR", "GBP", "USD", "CHF")
+RATES = {"GBP": {"2025-01-01": 1.16, "2026-05-20": 1.25}, "USD": {"2026-04-01": 0.9}}
+"""Of the pound from before the histories begin, of the dollar from within them, of the franc never."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BEHAVIOR = "user.behavior.purchase_history"
 
@@ -59,7 +62,8 @@ def policy() -> Policy:
         },
     }
     trial = {"retention_class": "system", "category": "user.behavior", "properties": plan}
-    with_event = changed(combining(shipped(), PURPOSE, OTHER), "events.yaml", events={TRIAL: trial})
+    with_rates = changed(combining(shipped(), PURPOSE, OTHER), "currencies.yaml", rates=RATES)
+    with_event = changed(with_rates, "events.yaml", events={TRIAL: trial})
     base = {"purpose": PURPOSE, "category": _BEHAVIOR}
     return changed(
         with_event,
@@ -178,6 +182,7 @@ def _event(rng: random.Random) -> EventRecord:
         values = {
             "revenue" if name == ORDER else "price": rng.choice((5, 19.99, 100, 250.5)),
             "category": rng.choice(CATEGORIES),
+            "currency": rng.choice(CURRENCIES),
         }
     properties = {key: value for key, value in values.items() if rng.random() < 0.8}
     at = _instant(rng, rng.choice((3, 40, 100, 400)))

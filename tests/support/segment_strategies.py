@@ -8,12 +8,22 @@ from hypothesis.strategies import SearchStrategy
 
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Kind
-from tests.support.segment_histories import CATEGORIES, CHANNELS, COUNTRIES, LINES, NOW, ORDER, TRIAL, VIEW
+from tests.support.segment_histories import (
+    CATEGORIES,
+    CHANNELS,
+    COUNTRIES,
+    CURRENCIES,
+    LINES,
+    NOW,
+    ORDER,
+    TRIAL,
+    VIEW,
+)
 
 KEPT_DAYS = {ORDER: 1095, VIEW: 395, TRIAL: 90}
 PROPERTIES = {
-    ORDER: {"revenue": Kind.NUMBER, "category": Kind.TEXT},
-    VIEW: {"price": Kind.NUMBER, "category": Kind.TEXT},
+    ORDER: {"revenue": Kind.NUMBER, "category": Kind.TEXT, "currency": Kind.TEXT},
+    VIEW: {"price": Kind.NUMBER, "category": Kind.TEXT, "currency": Kind.TEXT},
     TRIAL: {"flag": Kind.BOOLEAN, "due": Kind.INSTANT, "score": Kind.NUMBER, "channel": Kind.TEXT},
 }
 ENTRIES = {"gift": Kind.BOOLEAN, "ready": Kind.INSTANT, "amount": Kind.NUMBER, "channel": Kind.TEXT}
@@ -22,6 +32,7 @@ TEXTS = {
     "country": (*COUNTRIES, "US"),
     "plan": ("free", "gold", "gold plus", "silver"),
     "category": (*CATEGORIES, "ties"),
+    "currency": (*CURRENCIES, "JPY"),
     "channel": (*CHANNELS, "sms"),
     "last_channel": (*CHANNELS, "sms"),
     "last_category_viewed": (*CATEGORIES, "ties"),
@@ -171,15 +182,17 @@ def aggregates(draw: st.DrawFn) -> ast.Aggregate:
     names = [name for name, kind in PROPERTIES[found.name].items() if kind is Kind.NUMBER]
     numeric = draw(st.sampled_from([*names, *([f"{LINES}.amount"] if found.name == TRIAL else [])]))
     half_life = draw(st.none() | durations(60))
+    is_money = found.name != TRIAL
+    currency = draw(st.sampled_from((None, None, *CURRENCIES, "JPY"))) if is_money else None
     match kind:
         case ast.Count:
             return ast.Count(found, half_life)
         case ast.Sum:
-            return ast.Sum(found, numeric, half_life)
+            return ast.Sum(found, numeric, half_life, currency=currency)
         case ast.DaysSinceLast:
             return ast.DaysSinceLast(found)
         case _:
-            aggregate: ast.Aggregate = kind(found, numeric)
+            aggregate: ast.Aggregate = kind(found, numeric, currency=currency)
             return aggregate
 
 

@@ -199,7 +199,7 @@ def _money_params(traits: Sequence[CompiledTrait], ids: Mapping[Term, int]) -> d
 
     A code that no message named has no term: the id `_NO_TERM` stands for the currency of amounts without one.
     """
-    adding = {trait.vocabularies[trait.money.currency]: trait for trait in traits if trait.money is not None}
+    adding = {trait.money.vocabulary: trait for trait in traits if trait.money is not None}
     steps = [
         (currency, begins, float(rate))
         for trait in adding.values()
@@ -226,7 +226,7 @@ def _currency_id(trait: CompiledTrait, code: str | None, ids: Mapping[Term, int]
 
 def _currency_term(trait: CompiledTrait, code: str) -> Term:
     assert trait.money is not None
-    return Term(trait.vocabularies[trait.money.currency], code)
+    return Term(trait.money.vocabulary, code)
 
 
 def _currency_terms(trait: CompiledTrait) -> list[Term]:

@@ -8,8 +8,9 @@ Every node checks its own shape and raises ValueError, so that an impossible tre
 """
 
 # ruff: noqa: PLC0414  an alias of the same name marks what this module re-exports
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 
 from cdp.query.language.literal import MAX_TEXT as MAX_TEXT
@@ -25,6 +26,7 @@ from cdp.query.language.literal import Unit as Unit
 from cdp.query.language.literal import require_text
 
 MAX_TERMS = 200
+_CURRENCY = re.compile("[A-Z]{3}")
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -113,24 +115,24 @@ class Count(Node):
 
 
 @dataclass(frozen=True, slots=True)
-class Sum(Node):
-    """The sum of a numeric property; with a half-life each term decays. 0 without events."""
+class _OfProperty(Node):
+    """`currency` is for amounts of money: those in another one do not count. Without it, amounts are converted."""
 
     events: Events
     property: str
-    half_life: Duration | None = None
+    currency: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         require_text(self.property, "a property name")
+        if self.currency is not None and not _CURRENCY.fullmatch(self.currency):
+            raise ValueError("a currency is written as three capital letters, such as EUR")
 
 
 @dataclass(frozen=True, slots=True)
-class _OfProperty(Node):
-    events: Events
-    property: str
+class Sum(_OfProperty):
+    """The sum of a numeric property; with a half-life each term decays. 0 without events."""
 
-    def __post_init__(self) -> None:
-        require_text(self.property, "a property name")
+    half_life: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ class Last(Node):
     events: Events
 
 
+OfProperty = Sum | Average | Least | Greatest
 Aggregate = Count | Sum | Average | Least | Greatest | DaysSinceLast | First | Last
 Value = Trait | Computed | Property | EntryField | Aggregate
 

@@ -76,6 +76,15 @@ class Catalogue:
         plan = self.event(event)
         return None if plan is None else plan.list_field(name)
 
+    def currency_vocabulary(self, event: str, name: str) -> str | None:
+        """The vocabulary with the currencies of an amount, a property or a field such as `products.price`; None for other numbers."""
+        plan, field = self.property(event, name), self.list_field(event, name)
+        if plan is None or plan.currency is None:
+            return None
+        named = None if field is None else self.entry_field(event, field.list, plan.currency)
+        named = named or self.property(event, plan.currency)
+        return None if named is None else named.vocabulary
+
     def trait(self, name: str) -> PropertyPlan | None:
         return self.policy.events.traits.get(name)
 

@@ -32,12 +32,10 @@ class EventChecks:
                 yield from self.fields.computed(value)
             case ast.Property() | ast.EntryField():
                 raise ValueError("a property can only be used in an event filter")
-            case (
-                ast.Sum(events, name) | ast.Average(events, name) | ast.Least(events, name) | ast.Greatest(events, name)
-            ):
-                yield from self.events(events)
-                if (plan := self.catalogue.event(events.name)) is not None:
-                    yield from self.fields.amount(value, plan, name)
+            case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
+                yield from self.events(value.events)
+                if (plan := self.catalogue.event(value.events.name)) is not None:
+                    yield from self.fields.amount(value, plan)
             case ast.Count(events) | ast.DaysSinceLast(events) | ast.First(events) | ast.Last(events):
                 yield from self.events(events)
             case _:

@@ -54,14 +54,28 @@ class FieldChecks:
         else:
             yield from self._property(value, event, value.name)
 
-    def amount(self, node: ast.Node, event: EventPlan, name: str) -> Iterator[Rejection]:
+    def amount(self, node: ast.OfProperty, event: EventPlan) -> Iterator[Rejection]:
         """A property of an event, or a field of the entries of a list, that is added up, averaged or ranked."""
+        name = node.property
         rejections = tuple(self._property(node, event, name))
         yield from rejections
         kind = self.catalogue.kind_of(ast.Property(name), event.key)
         if not rejections and kind is not Kind.NUMBER:
             hint = "only numbers can be added, averaged or ranked"
             yield Rejection(node.at, f"{name} is {kind}, not {Kind.NUMBER}", hint)
+        elif not rejections and node.currency is not None:
+            yield from self._currency(node, event, node.currency)
+
+    def _currency(self, node: ast.OfProperty, event: EventPlan, code: str) -> Iterator[Rejection]:
+        """The currency to which an aggregate is limited."""
+        key = self.catalogue.currency_vocabulary(event.key, node.property)
+        vocabulary = self.catalogue.policy.events.vocabularies.get(key or "")
+        if vocabulary is None:
+            hint = "amounts of money are the properties with `currency` in policies/events.yaml"
+            yield Rejection(node.at, f'{node.property} of "{event.key}" is not an amount of money', hint)
+        elif not vocabulary.accepts(code):
+            hint = suggestion(code, vocabulary.values) if vocabulary.values else f"it must match {vocabulary.pattern}"
+            yield Rejection(node.at, f'the vocabulary {vocabulary.key} does not contain "{code}"', hint)
 
     def list_of(self, node: ast.AnyEntry, event: EventPlan, name: str) -> Iterator[Rejection]:
         """The list whose entries a filter asks for."""

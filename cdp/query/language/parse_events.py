@@ -1,7 +1,7 @@
 """The rules for events: names, filters, and the arguments of aggregates.
 
 events     = string [ "where" filter ]
-arguments  = string [ "." name ] [ "where" filter ] { "," window | "," "half_life" duration }
+arguments  = string [ "." name [ "in" currency ] ] [ "where" filter ] { "," window | "," "half_life" duration }
 filter     = a condition in which every value is a property: a bare name, or property.name;
              "any" name "where" one is a condition on the entries of a list, in which every value is a field of an entry
 name       = word { "." word } | string
@@ -39,6 +39,7 @@ class Arguments:
 
     events: Events
     property: str | None
+    currency: str | None
     half_life: Duration | None
 
 
@@ -65,6 +66,7 @@ def arguments(cursor: Cursor, depth: int, *, requires_property: bool, allows_hal
     at = cursor.token.at
     event = cursor.expect_string("the name of an event")
     prop = _property_of(cursor, event, is_required=requires_property)
+    currency = _word(cursor, "a currency such as EUR") if prop is not None and cursor.accept_word("in") else None
     where = _filter(cursor, depth)
     found: Window | None = None
     half_life: Duration | None = None
@@ -81,7 +83,7 @@ def arguments(cursor: Cursor, depth: int, *, requires_property: bool, allows_hal
             hint = "continue with one within …, between … or half_life …"
             raise Rejected(here, f"unexpected {cursor.shown}", hint)
     cursor.expect_symbol(")", "close the parenthesis, or continue with `, within 30 days`")
-    return Arguments(build(at, Events, event, where, found), prop, half_life)
+    return Arguments(build(at, Events, event, where, found), prop, currency, half_life)
 
 
 def _filter(cursor: Cursor, depth: int) -> Condition | None:

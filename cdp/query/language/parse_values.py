@@ -53,13 +53,13 @@ def _aggregate(cursor: Cursor, token: Lexeme, depth: int) -> Value:
         case "count":
             return build(token.at, Count, events, found.half_life)
         case "sum":
-            return build(token.at, Sum, events, prop, found.half_life)
+            return build(token.at, Sum, events, prop, found.half_life, currency=found.currency)
         case "average":
-            return build(token.at, Average, events, prop)
+            return build(token.at, Average, events, prop, currency=found.currency)
         case "min":
-            return build(token.at, Least, events, prop)
+            return build(token.at, Least, events, prop, currency=found.currency)
         case "max":
-            return build(token.at, Greatest, events, prop)
+            return build(token.at, Greatest, events, prop, currency=found.currency)
         case "days_since_last":
             return build(token.at, DaysSinceLast, events)
         case "first":

@@ -34,6 +34,7 @@ from cdp.query.language.ast import (
     Node,
     Not,
     Number,
+    OfProperty,
     OneOf,
     Or,
     Percentile,
@@ -96,14 +97,14 @@ def write_value(value: Value) -> str:
             return name if is_bare else f"property.{_name(name)}"
         case Count(events, half_life):
             return f"count({_events(events, half_life=half_life)})"
-        case Sum(events, name, half_life):
-            return f"sum({_events(events, name, half_life)})"
-        case Average(events, name):
-            return f"average({_events(events, name)})"
-        case Least(events, name):
-            return f"min({_events(events, name)})"
-        case Greatest(events, name):
-            return f"max({_events(events, name)})"
+        case Sum(half_life=half_life):
+            return f"sum({_of_property(value, half_life)})"
+        case Average():
+            return f"average({_of_property(value)})"
+        case Least():
+            return f"min({_of_property(value)})"
+        case Greatest():
+            return f"max({_of_property(value)})"
         case DaysSinceLast(events):
             return f"days_since_last({_events(events)})"
         case First(events):
@@ -173,10 +174,13 @@ def _operand(term: Condition) -> str:
     return f"({write(term)})" if is_open else write(term)
 
 
-def _events(events: Events, prop: str | None = None, half_life: Duration | None = None) -> str:
-    text = quoted(events.name)
-    if prop is not None:
-        text += f".{_name(prop)}"
+def _of_property(value: OfProperty, half_life: Duration | None = None) -> str:
+    currency = "" if value.currency is None else f" in {value.currency}"
+    return _events(value.events, f".{_name(value.property)}{currency}", half_life)
+
+
+def _events(events: Events, prop: str = "", half_life: Duration | None = None) -> str:
+    text = quoted(events.name) + prop
     if events.where is not None:
         text += f" where {write(events.where)}"
     decay = [f"half_life {duration(half_life)}"] if half_life is not None else []

@@ -27,9 +27,9 @@ from sqlalchemy.types import Date
 from cdp.policy.model import ComputedTrait, ListField, TraitKind
 from cdp.query.language import ast
 from cdp.query.language.evaluation import HALF_LIVES_MAX
-from cdp.query.postgres.filters import event, filter_condition, number_of_entries, stated_plan
+from cdp.query.postgres.filters import event, filter_condition, number_of_entries, property_of
 from cdp.query.postgres.scope import EVENT_NAMES, StatementScope
-from cdp.query.postgres.values import Boolean, Column, Form, amount, plain
+from cdp.query.postgres.values import Boolean, Column, Form
 from cdp.schema import identity
 
 canonical = identity.canonical.alias("canonical")
@@ -150,8 +150,7 @@ def column_of(value: EventMeasure, expression: ColumnElement[Any]) -> Column:
 def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, over: _Over, scope: StatementScope) -> Any:
     if (found := scope.catalogue.list_field(value.events.name, value.property)) is not None:
         return _measure_of_entries(value, found, over, scope=scope)
-    plan = stated_plan(scope.catalogue.property(value.events.name, value.property))
-    number = amount(plain(event.c.plain, value.property, plan).expression)
+    number = property_of(value.events.name, value.property, scope, currency=value.currency).number
     match value:
         case ast.Sum(half_life=half_life):
             if half_life is None:
@@ -171,7 +170,7 @@ def _measure_of_entries(
     """As for a property, over all entries of a list that have the number: first those of each event, then of all events."""
 
     def in_event(aggregate: Callable[..., Any]) -> Any:
-        return number_of_entries(found.list, found.field, scope, aggregate=aggregate)
+        return number_of_entries(value, found, scope, aggregate=aggregate)
 
     match value:
         case ast.Sum(half_life=half_life):

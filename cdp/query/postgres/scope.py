@@ -157,6 +157,9 @@ def _names(condition: ast.Condition, catalogue: Catalogue, seen: set[str]) -> It
             case ast.Events(name, where):
                 yield EVENT_NAMES, name
                 yield from _literals(where, name, catalogue) if where is not None else ()
+                yield from _currencies(node, catalogue)
+            case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
+                yield from _codes(node.events.name, node.property, node.currency, catalogue=catalogue)
             case ast.Computed(name) if (trait := catalogue.computed(name)) is not None:
                 yield EVENT_NAMES, trait.event
             case ast.InSegment(key) if key not in seen:
@@ -165,6 +168,27 @@ def _names(condition: ast.Condition, catalogue: Catalogue, seen: set[str]) -> It
             case _:
                 continue
     yield from _literals(condition, None, catalogue)
+
+
+def _currencies(events: ast.Events, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """The currencies of amounts of money that a filter compares."""
+    for node in ast.walk(events.where) if events.where is not None else ():
+        match node:
+            case ast.Property(name):
+                yield from _codes(events.name, name, None, catalogue=catalogue)
+            case ast.EntryField(of, name):
+                yield from _codes(events.name, f"{of}.{name}", None, catalogue=catalogue)
+            case _:
+                continue
+
+
+def _codes(event: str, name: str, only: str | None, *, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    """The currencies that an amount can be in, as terms of the vocabulary that has them; nothing for other numbers."""
+    vocabulary = catalogue.currency_vocabulary(event, name)
+    if vocabulary is not None:
+        for code in {*catalogue.policy.rates.steps, only}:
+            if code is not None:
+                yield vocabulary, code
 
 
 def _literals(condition: ast.Condition, event: str | None, catalogue: Catalogue) -> Iterator[tuple[str, str]]:

@@ -58,6 +58,11 @@ class Column:
         """The value, with the default in place of NULL."""
         return self.expression if self.default is None else func.coalesce(self.expression, self.default)
 
+    @property
+    def number(self) -> ColumnElement[Any]:
+        """The value as an exact number; NULL where it is not one."""
+        return amount(self.expression) if self.form is Form.PLAIN else self.expression
+
     def bound(self, value: Decimal | bool | int | datetime) -> Any:
         """A value to compare with, in the same representation."""
         match self.form:

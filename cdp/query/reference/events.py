@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import fsum
 from typing import assert_never
 
-from cdp.policy.model import ComputedTrait, TraitKind
+from cdp.policy.model import ComputedTrait, PropertyPlan, TraitKind
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.evaluation import HALF_LIVES_MAX
@@ -65,7 +65,7 @@ class VisibleEvents:
         numbers = [
             (event, amount)
             for event in counted
-            for amount in ([Fraction(1)] if trait.property is None else self.numbers(event, trait.property))
+            for amount in ([Fraction(1)] if trait.property is None else self.numbers(event, trait.property, trait.currency))
         ]
         if trait.half_life_days is not None:
             weighed = [(event, float(amount)) for event, amount in numbers]
@@ -88,13 +88,60 @@ class VisibleEvents:
             return [event.properties[name]] if name in event.properties else []
         return [entry[found.field] for entry in event.lists.get(found.list, ()) if found.field in entry]
 
-    def numbers(self, event: EventRecord, name: str) -> list[Fraction]:
-        """The numbers that an event has under a name."""
-        return [amount for amount in map(exact, self.values(event, name)) if isinstance(amount, Fraction)]
+    def numbers(self, event: EventRecord, name: str, currency: str | None = None) -> list[Fraction]:
+        """The numbers that an event has under a name; amounts of money as `worth` gives them."""
+        found = self.catalogue.list_field(event.name, name)
+        plan = self.catalogue.property(event.name, name)
+        if found is None:
+            values = [self.worth(event, exact(event.properties.get(name)), plan, currency=currency)]
+        else:
+            values = [
+                self.worth(event, exact(entry.get(found.field)), plan, currency=currency, entry=entry)
+                for entry in event.lists.get(found.list, ())
+            ]
+        return [amount for amount in values if isinstance(amount, Fraction)]
+
+    def worth(
+        self,
+        event: EventRecord,
+        value: Scalar | None,
+        plan: PropertyPlan | None,
+        *,
+        currency: str | None = None,
+        entry: Mapping[str, StatedValue] | None = None,
+        at: datetime | None = None,
+    ) -> Scalar | None:
+        """A value of an event or of an entry of one of its lists, of which an entry without a currency has that of the event.
+
+        An amount of money in the currency of the policy, by the rate when the event occurred or `at` an instant; absent if it
+        has none, or unless it is in `currency`.
+        """
+        if plan is None or plan.currency is None or not isinstance(value, Fraction):
+            return value
+        currencies = self.catalogue.policy.currencies
+        above = event.properties.get(plan.currency, currencies.unstated)
+        stated = above if entry is None else entry.get(plan.currency, above)
+        if currency is not None:
+            return value if stated == currency else None
+        rate = self._rate(stated, at or event.occurred_at)
+        return None if rate is None else value * rate
+
+    def _rate(self, currency: object, at: datetime) -> Fraction | None:
+        """What one unit was worth: the rate with the latest date that had begun."""
+        currencies = self.catalogue.policy.currencies
+        if currency == currencies.currency:
+            return Fraction(1)
+        dated = currencies.rates.get(currency, {}) if isinstance(currency, str) else {}
+        begun = [day for day in dated if self.catalogue.start_of(day) <= at]
+        return Fraction(repr(dated[max(begun)])) if begun else None
 
     def _is_counted(self, event: EventRecord, trait: ComputedTrait) -> bool:
-        """As for the computed trait itself: true is not 1, and an absent property never matches."""
-        if trait.property is not None and not self.values(event, trait.property):
+        """As for the computed trait itself: true is not 1, an absent property never matches, nor does an amount without a rate."""
+        if trait.property is not None and not (
+            self.numbers(event, trait.property, trait.currency)
+            if trait.kind is TraitKind.SUM
+            else self.values(event, trait.property)
+        ):
             return False
         pairs = [(self.values(event, name), allowed) for name, allowed in trait.where.items()]
         return all(
@@ -114,7 +161,8 @@ class VisibleEvents:
                 return self._any_entry(event, node)
             assert not isinstance(node, ast.Did | ast.Sequence | ast.InSegment | ast.Sample)
             assert isinstance(node.value, ast.Property)
-            value = exact(event.properties.get(node.value.name))
+            name = node.value.name
+            value = self.worth(event, exact(event.properties.get(name)), self.catalogue.property(event.name, name))
             return truth_of_test(node, value, self.catalogue, now=self.now)
 
         return where is None or truth_of(where, leaf) is True
@@ -128,7 +176,9 @@ class VisibleEvents:
             def leaf(test: Leaf) -> Kleene:
                 assert not isinstance(test, ast.Did | ast.Sequence | ast.InSegment | ast.Sample | ast.AnyEntry)
                 assert isinstance(test.value, ast.EntryField)
-                return truth_of_test(test, exact(entry.get(test.value.name)), self.catalogue, now=self.now)
+                plan = self.catalogue.entry_field(event.name, node.of, test.value.name)
+                value = self.worth(event, exact(entry.get(test.value.name)), plan, entry=entry)
+                return truth_of_test(test, value, self.catalogue, now=self.now)
 
             return truth_of(node.where, leaf)
 

@@ -38,8 +38,8 @@ def is_observed(node: ast.Value, events: VisibleEvents) -> bool:
     match node:
         case ast.Count(of):
             return bool(events.matching(of))
-        case ast.Sum(of, name):
-            return bool(_numbers(of, name, events))
+        case ast.Sum():
+            return bool(_numbers(node, events))
         case ast.Computed(name):
             trait = events.catalogue.computed(name)
             assert trait is not None
@@ -48,8 +48,8 @@ def is_observed(node: ast.Value, events: VisibleEvents) -> bool:
             return value_of(node, events) is not None
 
 
-def _amount(node: ast.Sum | ast.Average | ast.Least | ast.Greatest, events: VisibleEvents) -> Scalar | None:
-    pairs = _numbers(node.events, node.property, events)
+def _amount(node: ast.OfProperty, events: VisibleEvents) -> Scalar | None:
+    pairs = _numbers(node, events)
     amounts = [amount for _, amount in pairs]
     match node:
         case ast.Sum(half_life=half_life):
@@ -81,6 +81,10 @@ def _instant(node: ast.DaysSinceLast | ast.First | ast.Last, events: VisibleEven
             assert_never(node)
 
 
-def _numbers(of: ast.Events, name: str, events: VisibleEvents) -> list[tuple[EventRecord, Fraction]]:
+def _numbers(node: ast.OfProperty, events: VisibleEvents) -> list[tuple[EventRecord, Fraction]]:
     """The events that have a numeric property, with its value; those with a list once for each entry with the number."""
-    return [(event, amount) for event in events.matching(of) for amount in events.numbers(event, name)]
+    return [
+        (event, amount)
+        for event in events.matching(node.events)
+        for amount in events.numbers(event, node.property, node.currency)
+    ]

@@ -132,7 +132,7 @@ def test_terms_that_a_full_vocabulary_refuses_are_sealed_in_their_entry(name: di
     found = order(
         currency="EUR", products=[{"sku": "MUG-1", "price": 60, **name}, {"sku": "HAT-2", "product_id": "HAT-2"}]
     )
-    kept = seal_refused_terms(found, Terms({}, frozenset({HAT})))
+    kept = seal_refused_terms(found, Terms({}, frozenset({HAT})), RULES)
     assert kept.plain == {"currency": Term("currency", "EUR"), "products": [{"sku": MUG, "price": 60}, {}]}
     assert kept.sealed["properties"] == {"products": [name, {"sku": "HAT-2", "product_id": "HAT-2"}]}
     assert kept.mistyped == (

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from cdp.behavior.classify import WITH_CURRENCY, classify, seal_refused_terms
+from cdp.behavior.classify import classify, seal_refused_terms
 from cdp.behavior.model import Mistyped, Term, Terms
+from cdp.behavior.money import WITH_CURRENCY
 from cdp.behavior.rules import compile_plan
 from tests.support.policies import shipped
 
