@@ -192,6 +192,24 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
     )
 
 
+def reference_texts(body: Mapping[str, Any], classified: Classified, rules: PlanRules) -> dict[str, str]:
+    """The properties of which a keyed digest is kept, because other events refer to this one by them, as texts."""
+    names = rules.events[classified.name].references if classified.name is not None else ()
+    properties = body.get("properties") if names else None
+    if not isinstance(properties, dict):
+        return {}
+    stated = ((name, properties.get(name)) for name in names)
+    texts = {name: str(value).strip() for name, value in stated if type(value) in {str, int}}
+    return {name: text for name, text in texts.items() if text}
+
+
+def takes_all(body: Mapping[str, Any], classified: Classified, rules: PlanRules) -> bool:
+    """Whether an event that takes back amounts states none, so that it takes back everything."""
+    amounts = rules.events[classified.name].takes_back if classified.name is not None else ()
+    properties = body.get("properties")
+    return bool(amounts) and (not isinstance(properties, dict) or all(properties.get(name) is None for name in amounts))
+
+
 def terms_of(classified: Iterable[Classified]) -> set[Term]:
     """Everything that must be interned before these are stored: event names and vocabulary strings."""
     terms: set[Term] = set()

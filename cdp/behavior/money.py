@@ -22,6 +22,9 @@ class MoneyFields(NamedTuple):
     of_lists: tuple[tuple[str, _Amounts], ...] = ()
 
 
+NO_MONEY: Final = MoneyFields()
+
+
 def money_fields(event: EventPlan) -> MoneyFields:
     """The amounts that the plan of an event declares."""
     of_lists = ((name, _amounts(plan.fields)) for name, plan in event.properties.items() if plan.fields)
@@ -54,7 +57,7 @@ class Money:
         return None if rate is None else float(rate)
 
 
-class Unreadable(NamedTuple):
+class SealedAmounts(NamedTuple):
     """The plain and the sealed properties of a message without amounts in an unreadable currency, and the names of these."""
 
     plain: dict[str, PlainField]
@@ -62,10 +65,10 @@ class Unreadable(NamedTuple):
     mistyped: tuple[Mistyped, ...]
 
 
-def seal_unreadable(plain: dict[str, PlainField], sealed: dict[str, Any], money: MoneyFields) -> Unreadable:
+def seal_unreadable(plain: dict[str, PlainField], sealed: dict[str, Any], money: MoneyFields) -> SealedAmounts:
     """Seal amounts whose currency was stated and is sealed: in plain they would count as amounts without a currency."""
     moved = {name for name, currency in money.own if name in plain and _is_sealed(currency, plain, sealed)}
-    found = Unreadable(
+    found = SealedAmounts(
         {name: value for name, value in plain.items() if name not in moved} if moved else plain,
         sealed | {name: plain[name] for name in plain if name in moved} if moved else sealed,
         tuple(Mistyped(name, WITH_CURRENCY) for name in plain if name in moved),
@@ -77,7 +80,7 @@ def seal_unreadable(plain: dict[str, PlainField], sealed: dict[str, Any], money:
     return found
 
 
-def _seal_in_entries(found: Unreadable, name: str, amounts: _Amounts, *, entries: PlainEntries) -> Unreadable:
+def _seal_in_entries(found: SealedAmounts, name: str, amounts: _Amounts, *, entries: PlainEntries) -> SealedAmounts:
     rest: list[Any] = list(found.sealed.get(name) or [{} for _ in entries])
     kept: PlainEntries = []
     moved: dict[str, None] = {}
@@ -96,7 +99,7 @@ def _seal_in_entries(found: Unreadable, name: str, amounts: _Amounts, *, entries
     if not moved:
         return found
     mistyped = (Mistyped(f"{name}.{field}", WITH_CURRENCY) for field in moved)
-    return Unreadable(found.plain | {name: kept}, found.sealed | {name: rest}, (*found.mistyped, *mistyped))
+    return SealedAmounts(found.plain | {name: kept}, found.sealed | {name: rest}, (*found.mistyped, *mistyped))
 
 
 def _is_sealed(currency: str, plain: Mapping[str, PlainField], sealed: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cdp.behavior.model import Mistyped, Plain, Term
-from cdp.behavior.money import MoneyFields, money_fields
+from cdp.behavior.money import NO_MONEY, MoneyFields, money_fields
 from cdp.behavior.nearest import NearestEvents
 from cdp.kit.clock import parse_instant
 from cdp.policy.model import (
@@ -54,7 +54,9 @@ class EventRules:
     """The rules of one kind of event; `name` is None for events that the plan does not contain.
 
     `required` are its properties that a computed trait adds up; `fields` gives the list and the field of those names
-    that mean a field of the entries of a list. `money` are the amounts, with their currencies.
+    that mean a field of the entries of a list. `money` are the amounts, with their currencies,
+    `references` the properties of which a keyed digest is kept, and `takes_back` the amounts that an event may state which
+    takes some back.
     """
 
     name: str | None
@@ -63,7 +65,9 @@ class EventRules:
     properties: Mapping[str, PropertyRule]
     required: tuple[Mistyped, ...] = ()
     fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    money: MoneyFields = MoneyFields()
+    money: MoneyFields = NO_MONEY
+    references: tuple[str, ...] = ()
+    takes_back: tuple[str, ...] = ()
 
 
 ContextRules = dict[str, "PropertyRule | ContextRules"]
@@ -93,7 +97,7 @@ def compile_plan(plan: TrackingPlan, traits: Iterable[ComputedTrait] = ()) -> Pl
     for trait in traits:
         if trait.kind in NEEDS_PROPERTY and trait.property is not None:
             added_up.setdefault(trait.event, set()).add(trait.property)
-    events = {name: _event_rules(event, added_up.get(name, ()), vocabularies) for name, event in plan.events.items()}
+    events = {name: _event_rules(event, added_up.get(name, ()), plan) for name, event in plan.events.items()}
     return PlanRules(
         events=events,
         unknown_event=EventRules(None, plan.unknown_class, plan.unknown_category, {}),
@@ -110,16 +114,18 @@ def compile_plan(plan: TrackingPlan, traits: Iterable[ComputedTrait] = ()) -> Pl
     )
 
 
-def _event_rules(event: EventPlan, added_up: Collection[str], vocabularies: Mapping[str, Vocabulary]) -> EventRules:
-    plans = {name: plan for name in sorted(added_up) if (plan := event.plan_of(name)) is not None}
+def _event_rules(event: EventPlan, added_up: Collection[str], plan: TrackingPlan) -> EventRules:
+    plans = {name: stated for name in sorted(added_up) if (stated := event.plan_of(name)) is not None}
     return EventRules(
         event.key,
         event.retention_class,
         event.category,
-        {key: _rule(key, property_plan, vocabularies) for key, property_plan in event.properties.items()},
-        tuple(Mistyped(name, plan.type.value) for name, plan in plans.items()),
+        {key: _rule(key, property_plan, plan.vocabularies) for key, property_plan in event.properties.items()},
+        tuple(Mistyped(name, stated.type.value) for name, stated in plans.items()),
         fields_of_lists(event, plans),
         money_fields(event),
+        tuple(sorted(plan.references_of(event.key))),
+        event.amounts if event.takes_back is not None else (),
     )
 
 

@@ -97,7 +97,11 @@ def _money(policy: Policy, stated: ComputedTrait) -> Money | None:
         return None
     event = policy.events.events[stated.event]
     of_list = event.list_field(stated.property or "")
-    named = event.properties.get(plan.currency) if of_list is None else event.properties[of_list.list].fields.get(plan.currency)
+    named = (
+        event.properties.get(plan.currency)
+        if of_list is None
+        else event.properties[of_list.list].fields.get(plan.currency)
+    )
     named = named or event.properties.get(plan.currency)
     return Money(plan.currency, (named and named.vocabulary) or "", policy.rates, stated.currency)
 
@@ -274,7 +278,9 @@ def _matches(event: Occurred, trait: CompiledTrait) -> bool:
     """
     plain = event.plain
     if trait.field is not None:
-        has_it = any(True for _ in _amounts(trait, event)) if trait.money else values_at(plain, trait.field, trait.lists)
+        has_it = (
+            any(True for _ in _amounts(trait, event)) if trait.money else values_at(plain, trait.field, trait.lists)
+        )
         if not has_it:
             return False
     return not trait.where or all(

@@ -14,8 +14,9 @@ def check_currencies(policy: Policy) -> Iterator[Finding]:
     vocabularies: dict[str, str] = {}
     for event in policy.events.events.values():
         for plan in event.properties.values():
-            if plan.currency is not None:
-                yield from _check_amount(event, plan, vocabularies)
+            for holder, amount in ((None, plan), *((plan, field) for field in plan.fields.values())):
+                if amount.currency is not None:
+                    yield from _check_amount(event, holder, amount, vocabularies=vocabularies)
     if vocabularies and policy.currencies.currency is None:
         what = f"{next(iter(vocabularies.values()))} is an amount of money, and no currency is named in which amounts are added up"
         yield Finding(CURRENCIES_FILE, ("currency",), what, "write `currency: EUR`, for example")
@@ -23,20 +24,27 @@ def check_currencies(policy: Policy) -> Iterator[Finding]:
     yield from _check_traits(policy)
 
 
-def _check_amount(event: EventPlan, plan: PropertyPlan, vocabularies: dict[str, str]) -> Iterator[Finding]:
+def _check_amount(
+    event: EventPlan, of: PropertyPlan | None, plan: PropertyPlan, *, vocabularies: dict[str, str]
+) -> Iterator[Finding]:
+    """An amount of an event, or of the entries of a list `of` it: these may have the currency of the event."""
     assert plan.currency is not None
-    path: Path = ("events", event.key, "properties", plan.key, "currency")
-    yield from must_exist(
-        EVENTS, path, plan.currency, known=event.properties, kind=f"property of `{event.key}` with the currency,"
-    )
-    named = event.properties.get(plan.currency)
-    if named is None:
-        return
-    if named.keep is not Keep.PLAIN or named.vocabulary is None:
-        what = f"`{plan.currency}` of `{event.key}` is not kept plain as a string of a vocabulary, so it names no currency"
-        yield Finding(EVENTS, path, what, "use `type: string`, `keep: plain` and a vocabulary of ISO 4217 codes")
-    else:
-        vocabularies.setdefault(named.vocabulary, f"`{plan.key}` of `{event.key}`")
+    path: Path = ("events", event.key, "properties", plan.key if of is None else of.key, "currency")
+    holders = [event.properties] if of is None else [of.fields, event.properties]
+    found = [holder[plan.currency] for holder in holders if plan.currency in holder]
+    if not found:
+        known = {name for holder in holders for name in holder}
+        kind = f"property of `{event.key}` with the currency,"
+        yield from must_exist(EVENTS, path, plan.currency, known=known, kind=kind)
+    for named in found:
+        if named.keep is not Keep.PLAIN or named.vocabulary is None:
+            what = f"`{plan.currency}` of `{event.key}` is not kept plain as a string of a vocabulary, so it names no currency"
+            yield Finding(EVENTS, path, what, "use `type: string`, `keep: plain` and a vocabulary of ISO 4217 codes")
+        else:
+            vocabularies.setdefault(named.vocabulary, f"`{plan.key}` of `{event.key}`")
+    if len({named.vocabulary for named in found}) > 1:
+        what = f"`{plan.currency}` of `{event.key}` and of its list are of different vocabularies"
+        yield Finding(EVENTS, path, what, "use the same vocabulary")
 
 
 def _check_codes(policy: Policy, vocabularies: tuple[str, ...]) -> Iterator[Finding]:
@@ -59,7 +67,9 @@ def _check_traits(policy: Policy) -> Iterator[Finding]:
         path = ("traits", key, "currency")
         if plan.currency is None:
             what = f"`{plan.key}` of `{trait.event}` is not an amount of money"
-            yield Finding(TRAITS, path, what, "remove `currency`, or name in events.yaml the property with its currency")
+            yield Finding(
+                TRAITS, path, what, "remove `currency`, or name in events.yaml the property with its currency"
+            )
         else:
             named = policy.property_of(trait.event, plan.currency)
             vocabulary = policy.events.vocabularies.get("" if named is None else named.vocabulary or "")

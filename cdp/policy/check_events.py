@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from cdp.kit.wording import counted
+from cdp.policy.events import DIGEST
 from cdp.policy.findings import Finding, must_be_category, must_exist
 from cdp.policy.model import (
     ComputedTrait,
@@ -13,6 +14,7 @@ from cdp.policy.model import (
     PropertyType,
     Purpose,
     Scalar,
+    TakesBack,
     TraitKind,
     Vocabulary,
 )
@@ -53,6 +55,8 @@ def _check_event(name: str, event: EventPlan, policy: Policy) -> Iterator[Findin
     for index, set_name in enumerate(event.includes):
         yield from must_exist(EVENTS, (*at, "includes", index), set_name, known=sets, kind="property set")
     yield from _check_refusals((*at, "refuses"), event, policy)
+    if event.takes_back is not None:
+        yield from _check_takes_back((*at, "takes_back"), event, event.takes_back, policy=policy)
     yield from _check_properties((*at, "properties"), _own(event.properties, event.includes, policy), policy)
     for list_name, plan in event.properties.items():
         for field in plan.fields:
@@ -82,6 +86,37 @@ def _own(properties: Mapping[str, PropertyPlan], includes: Iterable[str], policy
     return {key: plan for key, plan in properties.items() if not _is_same(plan, included.get(key))}
 
 
+def _check_takes_back(path: Path, event: EventPlan, stated: TakesBack, *, policy: Policy) -> Iterator[Finding]:
+    """Whether both events have the property by which they belong together, and the refund is kept as long as the order."""
+    yield from must_exist(EVENTS, (*path, "event"), stated.event, known=policy.events.events, kind="event")
+    other = policy.events.events.get(stated.event)
+    if other is None:
+        return
+    if other.key == event.key or other.takes_back is not None:
+        what = (
+            f"`{other.key}` itself takes back amounts" if other.key != event.key else "an event cannot take back itself"
+        )
+        yield Finding(EVENTS, (*path, "event"), what, "name the event with the amounts, such as Order Completed")
+    for plan in (event, other):
+        yield from must_exist(
+            EVENTS, (*path, "by"), stated.by, known=plan.properties, kind=f"property of `{plan.key}` named"
+        )
+        named = plan.properties.get(stated.by)
+        if named is not None and (named.type is not PropertyType.STRING or named.keep is not Keep.SEALED):
+            what = f"`{stated.by}` of `{plan.key}` is a {named.type.value} that is kept {named.keep.value}"
+            yield Finding(EVENTS, (*path, "by"), what, "use a string with `keep: sealed`")
+    classes = policy.retention.classes
+    kept, needed = classes.get(event.retention_class), classes.get(other.retention_class)
+    if kept is not None and needed is not None and kept.keep_for_days < needed.keep_for_days:
+        what = f"events of class `{kept.key}` expire before those of `{needed.key}`, and what they took back would count again"
+        yield Finding(
+            EVENTS,
+            path,
+            what,
+            f"put `{event.key}` into a class that is kept for {counted(needed.keep_for_days, 'day')}",
+        )
+
+
 def _is_same(plan: PropertyPlan, included: PropertyPlan | None) -> bool:
     """Whether a property comes from an included set, with or without what is filled in when a policy is loaded."""
     if included is None:
@@ -91,6 +126,9 @@ def _is_same(plan: PropertyPlan, included: PropertyPlan | None) -> bool:
 
 def _check_properties(at: Path, properties: Mapping[str, PropertyPlan], policy: Policy) -> Iterator[Finding]:
     for name, plan in properties.items():
+        if name.startswith(DIGEST):
+            what = f"the name `{name}` begins with `{DIGEST}`, as digests of properties do"
+            yield Finding(EVENTS, (*at, name), what, "choose another name", of_key=True)
         if plan.category:
             yield from must_be_category(EVENTS, (*at, name, "category"), plan.category, policy=policy)
         if plan.vocabulary is not None:

@@ -267,8 +267,10 @@ def _of_controller(edit: _Edit) -> str:
             return "/privacy, archives and the record of processing show it as soon as the policy is applied"
 
 
-def _of_currencies(edit: _Edit) -> str:
-    return "amounts of money are converted anew, those of stored events, too: segments are evaluated and computed traits recomputed"
+def _of_currencies(_edit: _Edit) -> str:
+    return (
+        "amounts of stored events are converted by it, too: computed traits are recomputed and segments evaluated again"
+    )
 
 
 def _of_destinations(edit: _Edit) -> str:

@@ -9,6 +9,12 @@ from pydantic import Field, model_validator
 from cdp.policy.frozen import CategoryKey, Frozen, Key, KeyedEntry, Name, Text
 from cdp.policy.vocabularies import Vocabulary
 
+DIGEST = "#"
+"""Begins the name under which the keyed digest of a property is kept in plain; no property is called like that."""
+
+IN_FULL = f"{DIGEST}in_full"
+"""The name under which an event has `true` in plain that takes back amounts and states none."""
+
 
 class PropertyType(StrEnum):
     """The type of a value; `any` (objects, mixed values) is never plain, of a `list` the fields of its entries can be."""
@@ -100,6 +106,17 @@ class ListField(NamedTuple):
     plan: PropertyPlan
 
 
+class TakesBack(Frozen):
+    """How an event takes back amounts of an earlier one, such as a refund or a cancellation those of an order."""
+
+    event: Name
+    """The event of which amounts are taken back."""
+    by: Name
+    """The property in which both have the same value, such as `order_id`: a string, of which a keyed digest is kept."""
+    in_full: bool = False
+    """Takes back whole amounts, as a cancellation does; otherwise what it states, and whole amounts if it states none."""
+
+
 class EventPlan(KeyedEntry):
     """One event."""
 
@@ -113,6 +130,8 @@ class EventPlan(KeyedEntry):
     """When it is sent, for people."""
     refuses: tuple[Key, ...] = ()
     """Purposes that a person refuses by this event, such as an unsubscription that a mail service reports."""
+    takes_back: TakesBack | None = None
+    """Of which event it takes back amounts; `net` in segments is what remains."""
     includes: tuple[Key, ...] = ()
     """Sets of properties that it shares with other events."""
     properties: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
@@ -132,6 +151,15 @@ class EventPlan(KeyedEntry):
         """The plan of a property, or of a field of the entries of a list; None if there is no such name."""
         found = self.list_field(name)
         return self.properties.get(name) if found is None else found.plan
+
+    @property
+    def amounts(self) -> tuple[str, ...]:
+        """The properties that are amounts of money; if none is declared as one, all plain numbers."""
+        numbers = [
+            plan for plan in self.properties.values() if plan.type is PropertyType.NUMBER and plan.keep is Keep.PLAIN
+        ]
+        money = [plan.key for plan in numbers if plan.currency is not None]
+        return tuple(money or (plan.key for plan in numbers))
 
 
 class TrackingPlan(Frozen):
@@ -196,6 +224,20 @@ class TrackingPlan(Frozen):
         fields = {key: field for name in plan.includes for key, field in self.property_sets.get(name, {}).items()}
         filled = {key: self._filled(field, known.category) for key, field in {**fields, **plan.fields}.items()}
         return known.model_copy(update={"fields": filled})
+
+    def taking_back(self, event: str) -> tuple["EventPlan", ...]:
+        """The events that take back amounts of this one."""
+        return tuple(
+            plan for plan in self.events.values() if plan.takes_back is not None and plan.takes_back.event == event
+        )
+
+    def references_of(self, event: str) -> frozenset[str]:
+        """The properties of an event by which others take back its amounts, or by which it takes back theirs."""
+        plan = self.events.get(event)
+        own = {plan.takes_back.by} if plan is not None and plan.takes_back is not None else set()
+        return frozenset(
+            own | {other.takes_back.by for other in self.taking_back(event) if other.takes_back is not None}
+        )
 
     def class_of(self, event: str) -> str:
         """The retention class of an event of this name, known or not."""

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from cdp.policy.controller import CONTROLLER_FILE, Responsibility
 from cdp.policy.currencies import Currencies, CurrencyCode, Rates, rates_of
 from cdp.policy.destinations import Destination, Destinations
-from cdp.policy.events import EventPlan, Keep, ListField, PropertyPlan, PropertyType, TrackingPlan, Unknown
+from cdp.policy.events import EventPlan, Keep, ListField, PropertyPlan, PropertyType, TakesBack, TrackingPlan, Unknown
 from cdp.policy.frozen import Frozen
 from cdp.policy.identifiers import (
     EXTERNAL_IDS,
@@ -95,6 +95,7 @@ __all__ = [
     "SignalSettings",
     "Signals",
     "StandingRule",
+    "TakesBack",
     "TcfLegalBasis",
     "TcfMapping",
     "TrackingPlan",

@@ -44,6 +44,11 @@ class KeyedHashes:
         values = (prefix + message_id.encode("utf-8", "surrogatepass") for message_id in message_ids)
         return [digest[:16] for digest in self.digests(DUPLICATES, "message", values)]
 
+    def reference_digests(self, values: Iterable[tuple[str, str]]) -> list[int]:
+        """A number of 63 bits for each (property, text), by which events that name the same thing are joined."""
+        texts = (f"{name}\0{text}".encode("utf-8", "surrogatepass") for name, text in values)
+        return [int.from_bytes(digest[:8], "big") >> 1 for digest in self.digests(DUPLICATES, "reference", texts)]
+
     def digests(self, domain: Domain, kind: str, values: Iterable[bytes], *, version: int | None = None) -> list[bytes]:
         """32-byte keyed hashes of any bytes, in order; `kind` separates the uses of one domain."""
         return self._root_keys.keyed_hash(domain, version).of_many(kind, values)

@@ -131,7 +131,14 @@ class Truth:
 
 PAST = Batch(
     tuple(
-        Happened(anchor_id, days_ago, 3.25 * anchor_id, category, 3, (("MUG-1", 60, 2), ("HAT-2", 40.5, anchor_id)))
+        Happened(
+            anchor_id,
+            days_ago,
+            3.25 * anchor_id,
+            category,
+            3,
+            (("MUG-1", 60, 2, None), ("HAT-2", 40.5, anchor_id, "GBP")),
+        )
         for anchor_id in ANCHORS
         for days_ago, category in ((0.1, ""), (0.7, "Boots"), (5.0, ""), (12.5, "Shoes"), (18.0, "Hats"), (33.0, ""))
     ),
@@ -156,7 +163,9 @@ happened = st.builds(
     items=st.integers(min_value=2, max_value=5),
     products=st.none()
     | st.lists(
-        st.tuples(st.sampled_from(["MUG-1", "HAT-2"]), st.sampled_from([60, 40.5]), st.none() | st.integers(-3, 5), currencies),
+        st.tuples(
+            st.sampled_from(["MUG-1", "HAT-2"]), st.sampled_from([60, 40.5]), st.none() | st.integers(-3, 5), currencies
+        ),
         max_size=3,
     ).map(tuple),
     currency=currencies,

@@ -45,6 +45,8 @@ TRAITS: Mapping[str, dict[str, Any]] = {
     "big_orders": trait(kind="count", event=ORDER, where={"items": [3, 5]}),
     "views": trait(kind="count", event=VIEW, purpose="personalization"),
     "articles": trait(kind="sum", event=ORDER, property="products.quantity"),
+    "goods": trait(kind="sum", event=ORDER, property="products.price"),
+    "goods_in_pounds": trait(kind="sum", event=ORDER, property="products.price", currency="GBP"),
     "articles_fading": trait(kind="sum", event=ORDER, property="products.quantity", half_life_days=3),
     "mug_orders": trait(kind="count", event=ORDER, where={"products.sku": ["MUG-1", "MUG-2"], "products.price": [60]}),
 }

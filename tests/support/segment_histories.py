@@ -31,6 +31,8 @@ PURPOSE = "email_marketing"
 OTHER = "analytics"
 ORDER, VIEW, TRIAL = "Order Completed", "Product Viewed", "Trial"
 LINES = "lines"
+REFUND, CANCEL = TAKING_BACK = "Order Refunded", "Order Cancelled"
+ORDERS = ("1001", "1002", "1003", "1004")
 COUNTRIES = ("DE", "FR", "GB")
 CATEGORIES = ("shoes", "sho", "hats")
 CHANNELS = ("email", "web", "app")
@@ -168,7 +170,7 @@ def _instant(rng: random.Random, days: int) -> datetime:
 
 
 def _event(rng: random.Random) -> EventRecord:
-    name = rng.choice((ORDER, VIEW, TRIAL, TRIAL))
+    name = rng.choice((ORDER, ORDER, REFUND, CANCEL, VIEW, TRIAL, TRIAL))
     purposes = frozenset(purpose for purpose in (PURPOSE, OTHER) if rng.random() < 0.85) or frozenset({OTHER})
     values: dict[str, StatedValue]
     if name == TRIAL:
@@ -178,12 +180,22 @@ def _event(rng: random.Random) -> EventRecord:
             "score": rng.choice((-2, 0, 1, 2.5, 10, 0.1)),
             "channel": rng.choice(CHANNELS),
         }
+    elif name in TAKING_BACK:
+        values = {
+            "revenue": rng.choice((5, -5, 19.99, 300)),
+            "tax": 1,
+            "currency": rng.choice(CURRENCIES),
+            "order_id": rng.choice(ORDERS),
+        }
+        values = {key: value for key, value in values.items() if key != "tax" or rng.random() < 0.2}
     else:
         values = {
-            "revenue" if name == ORDER else "price": rng.choice((5, 19.99, 100, 250.5)),
+            "revenue" if name == ORDER else "price": rng.choice((5, 19.99, 100, 250.5, -20)),
             "category": rng.choice(CATEGORIES),
             "currency": rng.choice(CURRENCIES),
         }
+        if name == ORDER:
+            values["order_id"] = rng.choice(ORDERS)
     properties = {key: value for key, value in values.items() if rng.random() < 0.8}
     at = _instant(rng, rng.choice((3, 40, 100, 400)))
     lists = {LINES: tuple(_line(rng) for _ in range(rng.choice((0, 1, 1, 2, 3))))}
@@ -244,7 +256,7 @@ def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Ma
             wanted |= {
                 (plan.vocabulary or "", str(event.properties[key]))
                 for key, plan in plans.items()
-                if plan.type is PropertyType.STRING
+                if plan.type is PropertyType.STRING and plan.keep is Keep.PLAIN
             }
             wanted |= {
                 (_entry_plans(policy_, event.name, of)[key].vocabulary or "", value)
@@ -271,7 +283,8 @@ def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Ma
 
 
 def _stored(value: StatedValue, plan: PropertyPlan, terms: Mapping[tuple[str, str], int]) -> Any:
-    assert plan.keep is Keep.PLAIN
+    if plan.keep is not Keep.PLAIN:
+        return int(str(value)) * 10**12  # as large as a digest
     if isinstance(value, datetime):
         return (value - _EPOCH) // timedelta(microseconds=1)
     return terms[plan.vocabulary or "", value] if isinstance(value, str) else value
@@ -325,7 +338,12 @@ def _copy_events(
     for profile in profiles:
         for at, event in enumerate(profile.events):
             plans = _plans(policy_, event.name, event.properties)
-            plain = {key: _stored(value, plans[key], terms) for key, value in event.properties.items()}
+            plain = {
+                key if plans[key].keep is Keep.PLAIN else f"#{key}": _stored(value, plans[key], terms)
+                for key, value in event.properties.items()
+            }
+            if event.name in TAKING_BACK and not any(plan.currency for plan in plans.values()):
+                plain["#in_full"] = True
             plain |= {
                 key: [
                     {

@@ -339,6 +339,13 @@ def aggregates_of(node: type[ast.Aggregate]) -> SearchStrategy[ast.Aggregate]:
     return aggregates().filter(lambda value: isinstance(value, node))
 
 
+@st.composite
+def nets(draw: st.DrawFn) -> ast.Net:
+    """What remains of orders."""
+    where, window = draw(st.none() | filters(ORDER)), draw(windows(KEPT_DAYS[ORDER]))
+    return ast.Net(ast.Events(ORDER, where, window), "revenue", currency=draw(st.sampled_from((None, *CURRENCIES))))
+
+
 ORDERED = (Kind.NUMBER, Kind.INSTANT)
 
 
@@ -365,6 +372,7 @@ def families() -> dict[str, SearchStrategy[ast.Condition]]:
         "sample": samples,
         "in segment": st.sampled_from(("buyers", "visitors", "both")).map(ast.InSegment),
     }
+    found["net"] = nets().flatmap(lambda value: tests_of(value, Kind.NUMBER, ""))
     for node in (ast.Count, ast.Sum, ast.Average, ast.Least, ast.Greatest, ast.DaysSinceLast):
         found[node.__name__] = aggregates_of(node).flatmap(lambda value: tests_of(value, Kind.NUMBER, ""))
     return {

@@ -11,6 +11,7 @@ from cdp.behavior.store.terms import texts_of
 from cdp.kit.copy import copy_pieces
 from cdp.kit.db import Transaction
 from cdp.kit.pg_binary.copying import Field, bigints, instants, integers, octets, pack_rows
+from cdp.policy.events import DIGEST
 
 __all__ = [
     "ClearedEvents",
@@ -192,7 +193,7 @@ def events_of(
 def with_texts(
     stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str], texts: Mapping[int, Term]
 ) -> dict[str, PlainField]:
-    """Stored plain values with their terms written out again."""
+    """Stored plain values with their terms written out again, without the digests by which events belong together."""
     return {
         name: [
             {field: _with_text(f"{name}.{field}", one, vocabularies, texts=texts) for field, one in entry.items()}
@@ -201,6 +202,7 @@ def with_texts(
         if type(value) is list
         else _with_text(name, value, vocabularies, texts=texts)
         for name, value in (stored or {}).items()
+        if not name.startswith(DIGEST)
     }
 
 

@@ -8,8 +8,8 @@ from typing import Final
 from cdp.accounting.model import OTHER, PropertyNotice, PropertyNoticeKind
 from cdp.accounting.store.messages import hour_of
 from cdp.accounting.store.notices import add_property_notices
-from cdp.behavior.classify import json_bytes, payload, seal_refused_terms, terms_of
-from cdp.behavior.model import EventEntry, Terms
+from cdp.behavior.classify import json_bytes, payload, reference_texts, seal_refused_terms, takes_all, terms_of
+from cdp.behavior.model import EventEntry, PlainField, Terms
 from cdp.behavior.rules import PlanRules
 from cdp.behavior.store import batch as behavior_store
 from cdp.behavior.store.ages import PlacedAge, merge_ages
@@ -17,6 +17,7 @@ from cdp.behavior.store.terms import intern_terms
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.read import has_expired_event
 from cdp.flows.ingest.stages import DecidedMessage
+from cdp.policy.events import DIGEST, IN_FULL
 from cdp.schema.ids import SourceId
 from cdp.vault.vault import Item
 
@@ -43,6 +44,7 @@ def write_events(
         fresh = [_without_refused_terms(message, terms, result.plan.events) for message in fresh]
         written = {message.read.position: message for message in fresh}
         stored = [written.get(message.read.position, message) for message in stored]
+    fresh = _with_references(result, fresh)
     traits = _sealed_traits(result, fresh, keys)
     expired = [message for message in fresh if has_expired_event(result.plan, message.read, result.now)]
     if expired:
@@ -53,6 +55,35 @@ def write_events(
     behavior_store.append(result.tx, entries, terms, plan=result.cache.traits, now=result.now)
     merge_ages(result.tx, _ages((*fresh, *expired)))
     return stored
+
+
+def _with_references(result: BatchResult, messages: list[DecidedMessage]) -> list[DecidedMessage]:
+    """The messages with keyed digests of the properties by which a refund names its order.
+
+    Eight bytes of a digest under a key outside the database: equal for equal texts, so that they can be joined in SQL.
+    """
+    named = [
+        (position, name, text)
+        for position, message in enumerate(messages)
+        for name, text in reference_texts(
+            message.read.message.body, message.read.classified, result.plan.events
+        ).items()
+    ]
+    if not named:
+        return messages
+    digests = result.vault.hashes.reference_digests((name, text) for _, name, text in named)
+    added: dict[int, dict[str, PlainField]] = {}
+    for (position, name, _), digest in zip(named, digests, strict=True):
+        added.setdefault(position, {})[f"{DIGEST}{name}"] = digest
+    found = list(messages)
+    for position, plain in added.items():
+        message = found[position]
+        classified = message.read.classified
+        if takes_all(message.read.message.body, classified, result.plan.events):
+            plain[IN_FULL] = True
+        classified = classified._replace(plain=classified.plain | plain)
+        found[position] = message._replace(read=message.read._replace(classified=classified))
+    return found
 
 
 def _ages(messages: Sequence[DecidedMessage]) -> list[PlacedAge]:

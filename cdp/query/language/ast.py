@@ -26,7 +26,7 @@ from cdp.query.language.literal import Unit as Unit
 from cdp.query.language.literal import require_text
 
 MAX_TERMS = 200
-_CURRENCY = re.compile("[A-Z]{3}")
+CURRENCY = re.compile("[A-Z]{3}")
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class _OfProperty(Node):
 
     def __post_init__(self) -> None:
         require_text(self.property, "a property name")
-        if self.currency is not None and not _CURRENCY.fullmatch(self.currency):
+        if self.currency is not None and not CURRENCY.fullmatch(self.currency):
             raise ValueError("a currency is written as three capital letters, such as EUR")
 
 
@@ -171,9 +171,14 @@ class Last(Node):
     events: Events
 
 
-OfProperty = Sum | Average | Least | Greatest
+@dataclass(frozen=True, slots=True)
+class Net(_OfProperty):
+    """The sum of an amount after what later events took back of it, such as refunds. 0 without events."""
+
+
+OfProperty = Sum | Average | Least | Greatest | Net
 Aggregate = Count | Sum | Average | Least | Greatest | DaysSinceLast | First | Last
-Value = Trait | Computed | Property | EntryField | Aggregate
+Value = Trait | Computed | Property | EntryField | Aggregate | Net
 
 
 # --- conditions -----------------------------------------------------------------------------------

@@ -76,15 +76,6 @@ class Catalogue:
         plan = self.event(event)
         return None if plan is None else plan.list_field(name)
 
-    def currency_vocabulary(self, event: str, name: str) -> str | None:
-        """The vocabulary with the currencies of an amount, a property or a field such as `products.price`; None for other numbers."""
-        plan, field = self.property(event, name), self.list_field(event, name)
-        if plan is None or plan.currency is None:
-            return None
-        named = None if field is None else self.entry_field(event, field.list, plan.currency)
-        named = named or self.property(event, plan.currency)
-        return None if named is None else named.vocabulary
-
     def trait(self, name: str) -> PropertyPlan | None:
         return self.policy.events.traits.get(name)
 
@@ -119,7 +110,9 @@ class Catalogue:
                 return None if trait is None else _KINDS.get(self.policy.value_type(trait))
             case ast.First() | ast.Last():
                 return Kind.INSTANT
-            case ast.Count() | ast.Sum() | ast.Average() | ast.Least() | ast.Greatest() | ast.DaysSinceLast():
+            case (
+                ast.Count() | ast.Sum() | ast.Average() | ast.Least() | ast.Greatest() | ast.DaysSinceLast() | ast.Net()
+            ):
                 return Kind.NUMBER
             case _:
                 assert_never(value)
@@ -155,6 +148,16 @@ _KINDS = {
     PropertyType.INSTANT: Kind.INSTANT,
     PropertyType.STRING: Kind.TEXT,
 }
+
+
+def currency_vocabulary(catalogue: Catalogue, event: str, name: str) -> str | None:
+    """The vocabulary with the currencies of an amount, a property or a field such as `products.price`; None for other numbers."""
+    plan, field = catalogue.property(event, name), catalogue.list_field(event, name)
+    if plan is None or plan.currency is None:
+        return None
+    named = None if field is None else catalogue.entry_field(event, field.list, plan.currency)
+    named = named or catalogue.property(event, plan.currency)
+    return None if named is None else named.vocabulary
 
 
 def reachable(key: str, catalogue: Catalogue) -> frozenset[str]:

@@ -36,10 +36,32 @@ class EventChecks:
                 yield from self.events(value.events)
                 if (plan := self.catalogue.event(value.events.name)) is not None:
                     yield from self.fields.amount(value, plan)
+            case ast.Net():
+                yield from self._net(value)
             case ast.Count(events) | ast.DaysSinceLast(events) | ast.First(events) | ast.Last(events):
                 yield from self.events(events)
             case _:
                 assert_never(value)
+
+    def _net(self, value: ast.Net) -> Iterator[Rejection]:
+        """The amount, and the events that take it back: the purpose must cover them as well."""
+        yield from self.events(value.events)
+        plan = self.catalogue.event(value.events.name)
+        if plan is None:
+            return
+        yield from self.fields.amount(value, plan)
+        if plan.list_field(value.property) is not None:
+            hint = "name a property of the event itself, such as revenue"
+            yield Rejection(value.at, "events take back amounts of an order, not of the entries of a list", hint)
+            return
+        taking_back = self.catalogue.policy.events.taking_back(plan.key)
+        if not taking_back:
+            hint = "use sum, or add `takes_back` to the event of a refund in policies/events.yaml"
+            yield Rejection(value.at, f'no event takes back amounts of "{plan.key}"', hint)
+        for other in taking_back:
+            yield from self._covered(value, other)
+            if other.takes_back is not None and not other.takes_back.in_full:
+                yield from self.fields.amount(value, other)
 
     def events(self, events: ast.Events) -> Iterator[Rejection]:
         plan = self.catalogue.event(events.name)
@@ -47,14 +69,17 @@ class EventChecks:
             hint = suggestion(events.name, self.catalogue.policy.events.events)
             yield Rejection(events.at, f'the event "{events.name}" is not defined in policies/events.yaml', hint)
             return
-        if not self.purpose.covers(events.name):
-            message = f'the purpose {self.purpose.key} does not cover "{events.name}"'
-            hint = f"rule: purposes.{self.purpose.key}.events in policies/purposes.yaml"
-            yield Rejection(events.at, message, hint)
-        yield from self.fields.category(events, plan.category, f'the event "{events.name}"')
+        yield from self._covered(events, plan)
         yield from self._window(events.window, events)
         if events.where is not None:
             yield from self._filter(events.where, plan)
+
+    def _covered(self, node: ast.Node, event: EventPlan) -> Iterator[Rejection]:
+        """The purpose must cover an event and allow its data category."""
+        if not self.purpose.covers(event.key):
+            message = f'the purpose {self.purpose.key} does not cover "{event.key}"'
+            yield Rejection(node.at, message, f"rule: purposes.{self.purpose.key}.events in policies/purposes.yaml")
+        yield from self.fields.category(node, event.category, f'the event "{event.key}"')
 
     def sequence(self, node: ast.Sequence) -> Iterator[Rejection]:
         for step in node.steps:

@@ -6,7 +6,7 @@ from typing import Final
 
 from cdp.policy.model import EventPlan, Keep, PropertyPlan, PropertyType, Purpose
 from cdp.query.language import ast
-from cdp.query.language.catalogue import Catalogue, Kind
+from cdp.query.language.catalogue import Catalogue, Kind, currency_vocabulary
 from cdp.query.language.printer import write
 from cdp.query.language.rejection import Rejection
 from cdp.query.language.suggestion import suggestion
@@ -68,7 +68,7 @@ class FieldChecks:
 
     def _currency(self, node: ast.OfProperty, event: EventPlan, code: str) -> Iterator[Rejection]:
         """The currency to which an aggregate is limited."""
-        key = self.catalogue.currency_vocabulary(event.key, node.property)
+        key = currency_vocabulary(self.catalogue, event.key, node.property)
         vocabulary = self.catalogue.policy.events.vocabularies.get(key or "")
         if vocabulary is None:
             hint = "amounts of money are the properties with `currency` in policies/events.yaml"

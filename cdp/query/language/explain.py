@@ -90,6 +90,11 @@ def _uses(node: ast.Node, event: str | None, catalogue: Catalogue) -> Iterator[F
                 yield FieldUse(f'"{event}".{of}.{name}', field.category)
         case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
             yield from _property(node.events.name, node.property, catalogue)
+        case ast.Net():
+            yield from _property(node.events.name, node.property, catalogue)
+            for other in catalogue.policy.events.taking_back(node.events.name):
+                yield FieldUse(f'"{other.key}"', other.category)
+                yield from _property(other.key, node.property, catalogue)
         case _:
             pass
     for child in ast.children(node):

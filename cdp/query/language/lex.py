@@ -49,6 +49,10 @@ _STRING = re.compile(r'"((?:[^"\\\n]|\\["\\])*)"')
 _SYMBOLS = ("<=", ">=", "!=", "=", "<", ">", "(", ")", ",", ".", "%")
 _SPACES = " \t\r\n"
 
+_ARITHMETIC = (
+    "values are compared with numbers, not computed with; what is left of orders after refunds is "
+    'net("Order Completed".revenue)'
+)
 _INSTEAD = {
     "==": "write = to compare",
     "<>": "write != for `is not`",
@@ -62,6 +66,7 @@ _INSTEAD = {
     "≤": "write <=",
     "≠": "write !=",
     "[": "write lists in parentheses: (1, 2)",
+    **dict.fromkeys(("+", "- ", "*", "/"), _ARITHMETIC),
     "$": "write numbers without a currency symbol",
     "€": "write numbers without a currency symbol",
     "£": "write numbers without a currency symbol",
@@ -111,7 +116,7 @@ def _string(text: str, at: int) -> tuple[Lexeme, int]:
 def _unexpected(text: str, at: int) -> Rejected:
     for wrong in (text[at : at + 2], text[at]):
         if wrong in _INSTEAD:
-            return Rejected(at, f"{wrong} is not part of the language", _INSTEAD[wrong])
+            return Rejected(at, f"{wrong.strip()} is not part of the language", _INSTEAD[wrong])
     if text[at].isdigit() or text[at] == "-":
         return Rejected(at, "this is neither a number nor a date", "write 12, -0.5 or 2026-01-31")
     shown = text[at] if text[at].isprintable() else f"U+{ord(text[at]):04X}"

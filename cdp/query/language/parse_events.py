@@ -10,6 +10,7 @@ name       = word { "." word } | string
 from dataclasses import dataclass, replace
 
 from cdp.query.language.ast import (
+    CURRENCY,
     And,
     AnyEntry,
     Condition,
@@ -66,7 +67,7 @@ def arguments(cursor: Cursor, depth: int, *, requires_property: bool, allows_hal
     at = cursor.token.at
     event = cursor.expect_string("the name of an event")
     prop = _property_of(cursor, event, is_required=requires_property)
-    currency = _word(cursor, "a currency such as EUR") if prop is not None and cursor.accept_word("in") else None
+    currency = _currency(cursor) if prop is not None and cursor.accept_word("in") else None
     where = _filter(cursor, depth)
     found: Window | None = None
     half_life: Duration | None = None
@@ -181,6 +182,13 @@ def _property_of(cursor: Cursor, event: str, *, is_required: bool) -> str | None
     if cursor.is_symbol("."):
         raise cursor.rejected("this counts events, not a property", "use sum, average, min or max for a property")
     return None
+
+
+def _currency(cursor: Cursor) -> str:
+    if not CURRENCY.fullmatch(cursor.token.text):
+        hint = "write three capital letters, as ISO 4217 has them"
+        raise cursor.rejected(f"expected a currency such as EUR, found {cursor.shown}", hint)
+    return cursor.advance().text
 
 
 def _word(cursor: Cursor, what: str) -> str:

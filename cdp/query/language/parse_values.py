@@ -15,6 +15,7 @@ from cdp.query.language.ast import (
     Greatest,
     Last,
     Least,
+    Net,
     Sum,
     Trait,
     Value,
@@ -54,6 +55,8 @@ def _aggregate(cursor: Cursor, token: Lexeme, depth: int) -> Value:
             return build(token.at, Count, events, found.half_life)
         case "sum":
             return build(token.at, Sum, events, prop, found.half_life, currency=found.currency)
+        case "net":
+            return build(token.at, Net, events, prop, currency=found.currency)
         case "average":
             return build(token.at, Average, events, prop, currency=found.currency)
         case "min":

@@ -1,6 +1,7 @@
 """From a condition to its canonical text: the one way in which a tree is written."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import assert_never
@@ -31,6 +32,7 @@ from cdp.query.language.ast import (
     Last,
     Least,
     Literal,
+    Net,
     Node,
     Not,
     Number,
@@ -97,14 +99,8 @@ def write_value(value: Value) -> str:
             return name if is_bare else f"property.{_name(name)}"
         case Count(events, half_life):
             return f"count({_events(events, half_life=half_life)})"
-        case Sum(half_life=half_life):
-            return f"sum({_of_property(value, half_life)})"
-        case Average():
-            return f"average({_of_property(value)})"
-        case Least():
-            return f"min({_of_property(value)})"
-        case Greatest():
-            return f"max({_of_property(value)})"
+        case Sum() | Net() | Average() | Least() | Greatest():
+            return _of_property(value)
         case DaysSinceLast(events):
             return f"days_since_last({_events(events)})"
         case First(events):
@@ -174,9 +170,19 @@ def _operand(term: Condition) -> str:
     return f"({write(term)})" if is_open else write(term)
 
 
-def _of_property(value: OfProperty, half_life: Duration | None = None) -> str:
+_AGGREGATES: Mapping[type[OfProperty], str] = {
+    Sum: "sum",
+    Net: "net",
+    Average: "average",
+    Least: "min",
+    Greatest: "max",
+}
+
+
+def _of_property(value: OfProperty) -> str:
     currency = "" if value.currency is None else f" in {value.currency}"
-    return _events(value.events, f".{_name(value.property)}{currency}", half_life)
+    half_life = value.half_life if isinstance(value, Sum) else None
+    return f"{_AGGREGATES[type(value)]}({_events(value.events, f'.{_name(value.property)}{currency}', half_life)})"
 
 
 def _events(events: Events, prop: str = "", half_life: Duration | None = None) -> str:

@@ -215,6 +215,43 @@ CHAPTERS: tuple[Chapter, ...] = (
         ),
     ),
     Chapter(
+        "Money",
+        "The tracking plan says which numbers are amounts of money, and which property names their currency. They are "
+        "added up and compared in the currency of `policies/currencies.yaml`, by the rate of the day on which the event "
+        "occurred; an amount in a currency without a rate then is absent. After the property, `in` limits an aggregate to "
+        "amounts in one currency, as they are. `net` adds up what remains of orders after the events that `takes_back` in the tracking plan "
+        "names, such as refunds and cancellations, found by the same order number. What is taken back is converted by the rate of the order, and is never "
+        "more than the order. A cancellation, and a refund without any amount, take back all of it; the window and the "
+        "filter choose the orders, and what was taken back counts whenever it happened.",
+        (
+            Example('sum("Order Completed".revenue in EUR) > 250', (ADA,)),
+            Example('sum("Order Completed".revenue in GBP) > 0', (), "nobody paid in pounds"),
+            Example('net("Order Completed".revenue) > 250', (ADA,)),
+            Example('net("Order Completed".revenue) between 25 and 35', (BEN,), "10 of his 40 were refunded"),
+        ),
+        (
+            Wrong(
+                'sum("Order Completed".items in EUR) > 3',
+                'sum("Order Completed".items in EUR)',
+                'items of "Order Completed" is not an amount of money',
+                "amounts of money are the properties with `currency` in policies/events.yaml",
+            ),
+            Wrong(
+                'sum("Order Completed".revenue) - sum("Order Refunded".revenue) > 10',
+                "-",
+                "- is not part of the language",
+                "values are compared with numbers, not computed with; what is left of orders after refunds is "
+                'net("Order Completed".revenue)',
+            ),
+            Wrong(
+                'net("Product Viewed".price) > 3',
+                'net("Product Viewed".price)',
+                'no event takes back amounts of "Product Viewed"',
+                "use sum, or add `takes_back` to the event of a refund in policies/events.yaml",
+            ),
+        ),
+    ),
+    Chapter(
         "Time",
         "`first` and `last` return an instant, absent without events; `days_since_last` returns whole days, rounded down. An "
         "instant is compared with whole days: `<` (or `before`) means before the day begins, `>` (or `after`) after it has "

@@ -54,7 +54,8 @@ PEOPLE = (
         {"age": 17, "country": "FR", "vip": False, "createdAt": _at(20)},
         _event("Product Viewed", 12, category="shoes", price=40),
         _event("Product Added", 10, category="shoes"),
-        _ordered(9.5, 40, _product("HAT-2", 20, quantity=2), category="shoes"),
+        _ordered(9.5, 40, _product("HAT-2", 20, quantity=2), category="shoes", order_id="2001"),
+        _event("Order Refunded", 8, order_id="2001", revenue=10),
     ),
     _person(
         CEM,

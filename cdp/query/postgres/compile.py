@@ -19,6 +19,7 @@ from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.evaluation import sample_threshold
 from cdp.query.language.explain import parts_of
 from cdp.query.postgres import measures
+from cdp.query.postgres.net import net_frame
 from cdp.query.postgres.scope import STORED, InternedIds, SourceTables, StatementScope, names_in
 from cdp.query.postgres.values import Boolean, Column, holds_for, plain, test
 
@@ -105,6 +106,7 @@ class _ConditionCompiler:
         self.people = scope.permitted(purpose)
         self._frames: dict[str, tuple[tuple[measures.EventMeasure, ...], CTE]] = {}
         self._computed: dict[str, tuple[CTE, Column]] = {}
+        self._nets: dict[ast.Net, tuple[CTE, Column]] = {}
         self._sets: list[CTE] = []
 
         self._source: CTE = self.people
@@ -117,7 +119,8 @@ class _ConditionCompiler:
     def statement(self, *columns: ColumnElement[Any]) -> Select[Any]:
         """Select from the source and every frame that the conditions use."""
         joined: Any = self._source
-        frames = [frame for _, frame in self._frames.values()] + [frame for frame, _ in self._computed.values()]
+        frames = [frame for _, frame in self._frames.values()]
+        frames += [frame for frame, _ in (*self._computed.values(), *self._nets.values())]
         frames += self._sets
         for frame in frames:
             if frame is not self._source:
@@ -188,6 +191,8 @@ class _ConditionCompiler:
         for node in ast.walk(condition):
             if isinstance(node, ast.Aggregate | ast.Did):
                 measures_of.setdefault(node.events.name, {})[node] = None
+            if isinstance(node, ast.Net) and node not in self._nets:
+                self._nets[node] = net_frame(node, self.purpose, self.scope)
             if isinstance(node, ast.Computed) and node.name not in self._computed:
                 trait = self.scope.catalogue.computed(node.name)
                 assert trait is not None
@@ -212,6 +217,8 @@ class _ConditionCompiler:
                 return plain(self.people.c.traits, name, plan)
             case ast.Computed(name):
                 return self._computed[name][1]
+            case ast.Net():
+                return self._nets[node][1]
             case ast.Property() | ast.EntryField():
                 raise ValueError("a property can only be used in an event filter")
             case (

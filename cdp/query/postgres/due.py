@@ -78,6 +78,9 @@ class _Instants:
                     yield from self._sequence(node)
                 case ast.Events():
                     yield from self._events(node)
+                case ast.Net():
+                    for event in self.scope.catalogue.policy.events.taking_back(node.events.name):
+                        yield from self._events(ast.Events(event.key))
                 case ast.Computed(name) if name not in computed:
                     computed.add(name)
                     yield self._buckets(name)

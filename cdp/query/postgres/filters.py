@@ -15,6 +15,7 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 
 from cdp.policy.model import ListField, PropertyPlan
 from cdp.query.language import ast
+from cdp.query.language.catalogue import currency_vocabulary
 from cdp.query.postgres.rates import rate_of
 from cdp.query.postgres.scope import StatementScope
 from cdp.query.postgres.values import Boolean, Column, Form, holds, json_of, plain, test
@@ -74,7 +75,12 @@ def property_of(
 
 
 def _field_of(
-    entry: ColumnElement[Any], event_name: str, field: ast.EntryField, scope: StatementScope, *, currency: str | None = None
+    entry: ColumnElement[Any],
+    event_name: str,
+    field: ast.EntryField,
+    *,
+    scope: StatementScope,
+    currency: str | None = None,
 ) -> Column:
     """A field of an entry of a list; an amount of money without a currency has that of the event."""
     plan = stated_plan(scope.catalogue.entry_field(event_name, field.of, field.name))
@@ -91,7 +97,7 @@ def _of(source: ColumnElement[Any], name: str) -> ColumnElement[Any]:
 
 
 def _vocabulary(event_name: str, name: str, scope: StatementScope) -> str:
-    return scope.catalogue.currency_vocabulary(event_name, name) or ""
+    return currency_vocabulary(scope.catalogue, event_name, name) or ""
 
 
 def number_of_entries(
@@ -100,7 +106,7 @@ def number_of_entries(
     """An aggregate of the numbers that the entries of a list of an event have in a field; NULL without such a number."""
     entries = entries_of(event.c.plain, found.list, scope)
     field = ast.EntryField(found.list, found.field)
-    number = _field_of(entries.c.value, value.events.name, field, scope, currency=value.currency).number
+    number = _field_of(entries.c.value, value.events.name, field, scope=scope, currency=value.currency).number
     return select(aggregate(number)).select_from(entries).correlate(event).scalar_subquery()
 
 
@@ -131,7 +137,7 @@ def _any_entry(node: ast.AnyEntry, name: str, scope: StatementScope, *, may_be_n
     def leaf(inner: ast.Condition, may_be_null: bool) -> Boolean:
         assert isinstance(inner, ast.Test)
         assert isinstance(inner.value, ast.EntryField)
-        return test(inner, _field_of(entries.c.value, name, inner.value, scope), scope, may_be_null=may_be_null)
+        return test(inner, _field_of(entries.c.value, name, inner.value, scope=scope), scope, may_be_null=may_be_null)
 
     condition = _logic(node.where, leaf, may_be_null=may_be_null)
     if may_be_null:
@@ -159,7 +165,7 @@ def _equalities(terms: Sequence[ast.Condition]) -> Sequence[ast.Compare]:
 def _is_money(of: str, test: ast.Compare, name: str, *, scope: StatementScope) -> bool:
     """Whether a test is about an amount of money, which is converted before it is compared."""
     assert isinstance(test.value, ast.EntryField)
-    return scope.catalogue.currency_vocabulary(name, f"{of}.{test.value.name}") is not None
+    return currency_vocabulary(scope.catalogue, name, f"{of}.{test.value.name}") is not None
 
 
 def _holds_entry(of: str, tests: Sequence[ast.Compare], name: str, *, scope: StatementScope) -> Boolean:

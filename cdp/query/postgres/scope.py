@@ -11,7 +11,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import BigInteger, DateTime
 
 from cdp.query.language import ast
-from cdp.query.language.catalogue import Catalogue
+from cdp.query.language.catalogue import Catalogue, currency_vocabulary
 from cdp.schema import behavior, consent
 
 EVENT_NAMES = "event"
@@ -158,8 +158,12 @@ def _names(condition: ast.Condition, catalogue: Catalogue, seen: set[str]) -> It
                 yield EVENT_NAMES, name
                 yield from _literals(where, name, catalogue) if where is not None else ()
                 yield from _currencies(node, catalogue)
-            case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
+            case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest() | ast.Net():
                 yield from _codes(node.events.name, node.property, node.currency, catalogue=catalogue)
+                if isinstance(node, ast.Net):
+                    for other in catalogue.policy.events.taking_back(node.events.name):
+                        yield EVENT_NAMES, other.key
+                        yield from _codes(other.key, node.property, node.currency, catalogue=catalogue)
             case ast.Computed(name) if (trait := catalogue.computed(name)) is not None:
                 yield EVENT_NAMES, trait.event
             case ast.InSegment(key) if key not in seen:
@@ -184,7 +188,7 @@ def _currencies(events: ast.Events, catalogue: Catalogue) -> Iterator[tuple[str,
 
 def _codes(event: str, name: str, only: str | None, *, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     """The currencies that an amount can be in, as terms of the vocabulary that has them; nothing for other numbers."""
-    vocabulary = catalogue.currency_vocabulary(event, name)
+    vocabulary = currency_vocabulary(catalogue, event, name)
     if vocabulary is not None:
         for code in {*catalogue.policy.rates.steps, only}:
             if code is not None:

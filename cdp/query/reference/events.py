@@ -65,7 +65,9 @@ class VisibleEvents:
         numbers = [
             (event, amount)
             for event in counted
-            for amount in ([Fraction(1)] if trait.property is None else self.numbers(event, trait.property, trait.currency))
+            for amount in (
+                [Fraction(1)] if trait.property is None else self.numbers(event, trait.property, trait.currency)
+            )
         ]
         if trait.half_life_days is not None:
             weighed = [(event, float(amount)) for event, amount in numbers]

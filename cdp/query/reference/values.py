@@ -6,7 +6,8 @@ from typing import assert_never
 
 from cdp.query.language import ast
 from cdp.query.reference.events import VisibleEvents
-from cdp.query.reference.history import EventRecord, Scalar, exact
+from cdp.query.reference.history import Scalar, exact
+from cdp.query.reference.net import net_of, numbers_of
 
 
 def value_of(node: ast.Value, events: VisibleEvents) -> Scalar | None:
@@ -25,6 +26,8 @@ def value_of(node: ast.Value, events: VisibleEvents) -> Scalar | None:
             if half_life is None:
                 return Fraction(len(found))
             return events.decayed([(event, 1.0) for event in found], half_life.seconds)
+        case ast.Net():
+            return net_of(node, events)
         case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
             return _amount(node, events)
         case ast.DaysSinceLast() | ast.First() | ast.Last():
@@ -38,8 +41,8 @@ def is_observed(node: ast.Value, events: VisibleEvents) -> bool:
     match node:
         case ast.Count(of):
             return bool(events.matching(of))
-        case ast.Sum():
-            return bool(_numbers(node, events))
+        case ast.Sum() | ast.Net():
+            return bool(numbers_of(node, events))
         case ast.Computed(name):
             trait = events.catalogue.computed(name)
             assert trait is not None
@@ -48,8 +51,8 @@ def is_observed(node: ast.Value, events: VisibleEvents) -> bool:
             return value_of(node, events) is not None
 
 
-def _amount(node: ast.OfProperty, events: VisibleEvents) -> Scalar | None:
-    pairs = _numbers(node, events)
+def _amount(node: ast.Sum | ast.Average | ast.Least | ast.Greatest, events: VisibleEvents) -> Scalar | None:
+    pairs = numbers_of(node, events)
     amounts = [amount for _, amount in pairs]
     match node:
         case ast.Sum(half_life=half_life):
@@ -79,12 +82,3 @@ def _instant(node: ast.DaysSinceLast | ast.First | ast.Last, events: VisibleEven
             return max(instants)
         case _:
             assert_never(node)
-
-
-def _numbers(node: ast.OfProperty, events: VisibleEvents) -> list[tuple[EventRecord, Fraction]]:
-    """The events that have a numeric property, with its value; those with a list once for each entry with the number."""
-    return [
-        (event, amount)
-        for event in events.matching(node.events)
-        for amount in events.numbers(event, node.property, node.currency)
-    ]

@@ -139,7 +139,7 @@ def test_terms_that_a_full_vocabulary_refuses_are_sealed_in_their_entry(name: di
         Mistyped("products.sku", "vocabulary sku"),
         Mistyped("products.product_id", "vocabulary sku"),
     )
-    assert seal_refused_terms(found, Terms({}, frozenset({Term("sku", "TIE-3")}))) is found
+    assert seal_refused_terms(found, Terms({}, frozenset({Term("sku", "TIE-3")})), RULES) is found
 
 
 def test_an_amount_that_a_computed_trait_adds_up_is_missing_if_no_entry_has_it() -> None:

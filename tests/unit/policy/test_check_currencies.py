@@ -27,7 +27,10 @@ def test_without_the_file_there_is_no_money() -> None:
     del documents["currencies.yaml"]
     with pytest.raises(Fault) as fault:
         build_policy(documents)
-    assert "is an amount of money, and no currency is named in which amounts are added up; write `currency: EUR`" in fault.value.detail
+    assert (
+        "is an amount of money, and no currency is named in which amounts are added up; write `currency: EUR`"
+        in fault.value.detail
+    )
 
 
 def test_a_currency_is_named_by_a_plain_string_of_the_same_event() -> None:
@@ -65,11 +68,16 @@ def test_codes_are_terms_of_the_vocabulary() -> None:
 
 
 def test_a_computed_trait_names_a_currency_of_an_amount() -> None:
-    trait = {"purpose": "analytics", "kind": "sum", "event": "Order Completed", "category": "user.behavior.purchase_history"}
+    trait = {
+        "purpose": "analytics",
+        "kind": "sum",
+        "event": "Order Completed",
+        "category": "user.behavior.purchase_history",
+    }
     assert "`items` of `Order Completed` is not an amount of money" in refuse(
         "traits.yaml", traits={"pieces": {**trait, "property": "items", "currency": "EUR"}}
     )
     assert "`currency` is for amounts that are added up or compared, not for kind count" in refuse(
         "traits.yaml", traits={"orders": {**trait, "kind": "count", "currency": "EUR"}}
     )
-    assert changed(shipped(), "traits.yaml", traits={"pounds": {**trait, "property": "revenue", "currency": "GBP"}})
+    changed(shipped(), "traits.yaml", traits={"pounds": {**trait, "property": "revenue", "currency": "GBP"}})

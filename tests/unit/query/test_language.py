@@ -55,7 +55,8 @@ def odd_programs(draw: st.DrawFn) -> ast.Condition:
     values: tuple[ast.Value, ...] = (
         ast.Trait(draw(odd_names)),
         ast.Computed(draw(odd_names)),
-        ast.Sum(events, draw(odd_names)),
+        ast.Sum(events, draw(odd_names), currency=draw(st.sampled_from((None, "EUR", "ALL")))),
+        ast.Net(events, draw(odd_names), currency=draw(st.sampled_from((None, "XTS")))),
     )
     value = draw(st.sampled_from(values))
     rankings: tuple[ast.Condition, ...] = (

@@ -43,6 +43,7 @@ TEXT_OF: dict[type[ast.Node], str] = {
     ast.AnyEntry: 'did("Trial" where any lines where (channel = "web" and amount > 3))',
     ast.Count: 'count("Order Completed", half_life 3 days) > 1',
     ast.Sum: 'sum("Order Completed".revenue, within 30 days, half_life 3 days) > 1',
+    ast.Net: 'net("Order Completed".revenue in EUR, within 30 days) > 1',
     ast.Average: 'average("Order Completed".revenue) > 1',
     ast.Least: 'min("Order Completed".revenue) > 1',
     ast.Greatest: 'max("Order Completed".revenue) > 1',
