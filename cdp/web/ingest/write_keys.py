@@ -49,6 +49,18 @@ class Directory(Generic[Entry]):
             known = self._entries.get(key)
         return known
 
+    async def cached(self, key: bytes) -> Entry | None:
+        """The entry of a key as it is in memory, None when that is too old, too."""
+        is_fresh = asyncio.get_running_loop().time() - self._read_at < self._fresh_seconds
+        return self._entries.get(key) if is_fresh else None
+
+    async def reread(self, key: bytes) -> Entry | None:
+        """The entry of a key as it is now, known or not. Raises Fault when the entries cannot be read."""
+        now = asyncio.get_running_loop().time()
+        while self._read_at < now:
+            await self._refresh()
+        return self._entries.get(key)
+
     async def _refresh(self) -> None:
         """Read the entries again; concurrent callers wait for the same read."""
         if self._reading is None or self._reading.done():
