@@ -5,7 +5,6 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import standardwebhooks
@@ -148,14 +147,32 @@ def deliver(hook: Webhook, payload: Payload, delivery: str) -> int:
     return hook.send(payload.body, {**hook.headers(payload.body, delivery=delivery), **payload.headers}).status_code
 
 
-def test_net_revenue_is_what_was_bought_less_what_was_refunded(endpoint: IngestEndpoint) -> None:
-    hook = open_webhook(endpoint, (ROOT / "examples" / "webhooks" / "stripe.yaml").read_text(), SignatureScheme.STRIPE)
-    for payload in (stripe(SESSION), stripe(charge("evt_r1", 1000, 0)), stripe(charge("evt_r2", 2790, 1000))):
+@pytest.mark.parametrize(
+    ("payloads", "revenue"),
+    [
+        (
+            [stripe(SESSION), stripe(charge("evt_r1", 1000, 0)), stripe(charge("evt_r2", 2790, 1000))],
+            {"Order Completed": 23.0, "Order Refunded": 27.9},
+        ),
+        (
+            [shopify("orders/create", ORDER), shopify("orders/updated", {**ORDER, "refunds": REFUNDS})],
+            {"Order Completed": 45.0, "Order Refunded": 15.5},
+        ),
+        ([woocommerce(), woocommerce(status="refunded")], {"Order Completed": 24.5, "Order Refunded": 24.5}),
+    ],
+    ids=["stripe", "shopify", "woocommerce"],
+)
+def test_a_refund_is_of_the_order_that_was_bought(
+    endpoint: IngestEndpoint, payloads: list[Payload], revenue: dict[str, float]
+) -> None:
+    first = payloads[0]
+    hook = open_webhook(endpoint, (ROOT / "examples" / "webhooks" / f"{first.example}.yaml").read_text(), first.scheme)
+    for payload in payloads:
         assert deliver(hook, payload, "") == 200
-    rows: list[Any]
     with endpoint.context.database.transaction(read_only=True) as tx:
         rows = tx.execute(
             "SELECT t.term, sum((e.plain ->> 'revenue')::numeric)::float FROM behavior.event AS e "
             "JOIN behavior.term AS t ON t.term_id = e.name_id GROUP BY t.term"
         )
-    assert dict(rows) == {"Order Completed": 23.0, "Order Refunded": 27.9}
+        [(orders,)] = tx.execute("SELECT count(DISTINCT plain -> '#order_id') FROM behavior.event")
+    assert (dict(rows), orders) == (revenue, 1)

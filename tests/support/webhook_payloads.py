@@ -83,6 +83,7 @@ SESSION: Final[dict[str, Any]] = {
         "object": {
             "id": "cs_test_a1",
             "object": "checkout.session",
+            "payment_intent": "pi_1",
             "amount_subtotal": 2500,
             "amount_total": 2790,
             "client_reference_id": "cat",
@@ -104,7 +105,8 @@ def charge(event_id: str, refunded: int, before: int, currency: str = "eur") -> 
         "amount_refunded": refunded,
         "billing_details": {"email": "cat@example.com"},
         "currency": currency,
-        "metadata": {"user_id": "cat", "order_id": "cs_test_a1"},
+        "metadata": {"user_id": "cat"},
+        "payment_intent": "pi_1",
     }
     data = {"object": charged, "previous_attributes": {"amount_refunded": before, "refunded": False}}
     return {"id": event_id, "type": "charge.refunded", "created": 1762160400, "data": data}

@@ -159,7 +159,7 @@ def test_an_order_of_woocommerce_without_articles_is_one() -> None:
 
 def test_what_was_bought_through_stripe() -> None:
     assert properties(stripe(SESSION)) == {
-        "order_id": "cs_test_a1", "revenue": 23, "total": 27.9, "tax": 0, "currency": "EUR",
+        "order_id": "pi_1", "revenue": 23, "total": 27.9, "tax": 0, "currency": "EUR",
     }  # fmt: skip
     paid_later = {**SESSION, "id": "evt_2", "type": "checkout.session.async_payment_succeeded"}
     assert one(stripe(paid_later)).message_id == one(stripe(SESSION)).message_id
