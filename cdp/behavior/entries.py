@@ -47,13 +47,17 @@ def sort_entries(entries: Sequence[Any], rule: PropertyRule, *, seals_unknown: b
                 unknown.add(name)
                 if seals_unknown:
                     rest[name] = value
-            elif value is None or field.is_dropped:
                 continue
-            elif field.convert is not None and (converted := field.convert(value)) is not None:
-                kept[name] = converted
-            else:
+            if value is None or field.is_dropped:
+                continue
+            convert = field.convert
+            if convert is not None:
+                converted = convert(value)
+                if converted is not None:
+                    kept[name] = converted
+                    continue
                 mistyped |= dict.fromkeys(field.mistyped)
-                rest[name] = cut_query(value) if field.without_query else value
+            rest[name] = cut_query(value) if field.without_query else value
         is_sealed = is_sealed or bool(rest)
     return SortedEntries(plain, sealed if is_sealed else [], len(unknown), tuple(mistyped))
 

@@ -316,6 +316,8 @@ def _amounts(trait: CompiledTrait, event: Occurred) -> Iterator[float]:
 
 
 def _amount(trait: CompiledTrait, event: Occurred) -> float:
+    if trait.kind is not TraitKind.SUM:  # as for most traits: without a generator
+        return 1.0
     return fsum(_amounts(trait, event))
 
 
