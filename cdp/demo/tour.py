@@ -140,7 +140,8 @@ def _facts(shown: dict[str, Any]) -> list[tuple[str, str]]:
         ("refused purposes", ", ".join(refused) or "none"),
     ]
     if "monetary" in computed:
-        facts.append(("computed traits", f"{computed['orders_count']:,.0f} orders worth £{computed['monetary']:,.2f}"))
+        worth = f"{computed['monetary']:,.2f}, converted from pounds"
+        facts.append(("computed traits", f"{computed['orders_count']:,.0f} orders worth {worth}"))
     return facts
 
 
