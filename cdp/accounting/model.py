@@ -54,6 +54,7 @@ class NoticeKind(StrEnum):
     UNKNOWN_PROPERTY = "unknown_property"
     FUTURE_TIME = "future_time"
     MALFORMED_SIGNAL = "malformed_signal"
+    LEFT_OVER_TRAITS = "left_over_traits"
 
 
 class PropertyNoticeKind(StrEnum):

@@ -46,7 +46,7 @@ notice = Table(
     Column("messages", Integer, nullable=False, info=impersonal()),
     CheckConstraint(
         "kind IN ('unknown_identifier_type', 'blocked_identifier', 'malformed_identifier', 'left_out_identifier', 'duplicate_other_body', "
-        "'unknown_purpose', 'unrecorded_refusal', 'unknown_event', 'unknown_property', 'future_time', 'malformed_signal')",
+        "'unknown_purpose', 'unrecorded_refusal', 'unknown_event', 'unknown_property', 'future_time', 'malformed_signal', 'left_over_traits')",
         name="kind",
     ),
     schema="accounting",

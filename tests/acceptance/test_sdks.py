@@ -16,7 +16,7 @@ from cdp.kit.db import Database
 from cdp.sources.model import SourceKind
 from tests.support.documents import blocks
 from tests.support.ingest_endpoint import IngestEndpoint, Outage, open_ingest_endpoint
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import Pipeline, people_of
 from tests.support.policies import ROOT, permit_all, shipped
 from tests.support.waits import PATIENCE_SECONDS, until
 
@@ -124,6 +124,25 @@ def test_the_browser_examples_of_the_page_send(database: Database, tmp_path: Pat
         with in_page(file) as browser:
             until(lambda: endpoint.accounted() == {"stored": 1} or browser.poll() is not None)
         assert endpoint.accounted() == {"stored": 1}
+
+
+REUSED = """
+import sys
+import rudderstack.analytics as client
+
+client.write_key, client.dataPlaneUrl, client.sync_mode = "wk_sdk", sys.argv[1], True
+context = {"ip": "203.0.113.9"}
+client.identify("cleo", {"email": "cleo@example.com"}, context)
+client.track("dan", "Order Completed", {"revenue": 5}, context)
+"""
+
+
+def test_a_context_that_is_used_again_makes_no_two_people_one(endpoint: IngestEndpoint) -> None:
+    """The library writes the traits of the one into the dictionary, and sends them with the event of the other."""
+    run([sys.executable, "-c", REUSED, endpoint.url])
+    assert endpoint.accounted() == {"stored": 2}
+    assert len(people_of(endpoint.context)) == 2
+    assert endpoint.notices() == {"left_over_traits": 1}
 
 
 @pytest.mark.parametrize("client", PYTHON_CLIENTS)

@@ -16,6 +16,7 @@ from cdp.flows.ingest.stages import DecidedMessage, ReadMessage, ScreenedMessage
 from cdp.identity.model import Ignored
 from cdp.kit.db import Transaction
 from cdp.schema.ids import SourceId
+from cdp.wire.reused_context import has_left_over_traits
 from cdp.wire.segment_spec import KINDS
 from cdp.wire.timestamps import is_from_the_future
 
@@ -123,6 +124,7 @@ def _may_be_odd(read: ReadMessage) -> bool:
         or signals.malformed
         or signals.unknown
         or signals.unrecorded
+        or has_left_over_traits(message.kind, message.body)
     )
 
 
@@ -141,6 +143,8 @@ def _notices_of(read: ReadMessage, *, is_other_body: bool) -> Iterator[tuple[Not
         yield NoticeKind.UNKNOWN_PURPOSE, signal, 1
     for type_ in signals.unrecorded:
         yield NoticeKind.UNRECORDED_REFUSAL, type_, 1
+    if has_left_over_traits(message.kind, message.body):
+        yield NoticeKind.LEFT_OVER_TRAITS, OTHER, 1
     if read.classified.unknown:
         yield NoticeKind.UNKNOWN_PROPERTY, OTHER, read.classified.unknown
 

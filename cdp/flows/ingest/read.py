@@ -12,12 +12,14 @@ from cdp.flows.ingest.stages import ReadMessage
 from cdp.identity.model import Ignored, Promoted
 from cdp.sources.model import SourceKind
 from cdp.wire.message import Message
+from cdp.wire.reused_context import without_left_over_traits
 
 
 def read_message(plan: IngestPlan, message: Message, position: int, *, event_id: EventId, now: datetime) -> ReadMessage:
     """Normalize, classify and read the signals of one message; with its outcome where these determine it."""
-    promoted = plan.reader.promote(message.body)
-    classified = classify(message.kind, message.body, plan.events)
+    body = without_left_over_traits(message.kind, message.body)
+    promoted = plan.reader.promote(body)
+    classified = classify(message.kind, body, plan.events)
     if promoted.ignored:
         classified.sealed["as_sent"] = {
             name: message.body[name] for name in ("userId", "anonymousId", "previousId") if message.body.get(name)

@@ -84,6 +84,8 @@ NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.UNKNOWN_PROPERTY: "properties not declared in policies/events.yaml; sealed or dropped, never stored in plain",
     NoticeKind.FUTURE_TIME: "times in the future; replaced by the time of receipt",
     NoticeKind.MALFORMED_SIGNAL: "consent signals that cannot be read; treated as a refusal",
+    NoticeKind.LEFT_OVER_TRAITS: "traits in the context of other messages than identify, from RudderStack's Python SDK: it leaves those of the "
+    "person identified last in a context that is used again; ignored and not stored (give each call a context of its own)",
 }
 
 PROPERTY_NOTICES: Final[Mapping[str, str]] = {
