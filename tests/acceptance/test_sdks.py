@@ -36,8 +36,12 @@ WHO_IS_WHO = {
 STATED_AT = datetime.now(UTC).replace(microsecond=123000) - timedelta(days=30)
 PATIENCE = timedelta(seconds=PATIENCE_SECONDS)
 
-PYTHON_CLIENTS = ["segment.analytics", "analytics", "rudderstack.analytics"]
-NODE_CLIENTS = ["send_segment.cjs", "send_rudder.cjs"]
+PYTHON_CLIENTS = ["segment.analytics", "analytics", "rudderstack.analytics", "customerio.analytics"]
+NODE_CLIENTS = [
+    ("send_segment.cjs", "@segment/analytics-node"),
+    ("send_segment.cjs", "@customerio/cdp-analytics-node"),
+    ("send_rudder.cjs", "@rudderstack/rudder-sdk-node"),
+]
 
 
 @pytest.fixture
@@ -86,9 +90,9 @@ def test_what_a_python_client_sends_lands(endpoint: IngestEndpoint, client: str)
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("client", NODE_CLIENTS)
-def test_what_a_node_client_sends_lands(endpoint: IngestEndpoint, client: str) -> None:
-    run(["node", SDK / client, endpoint.url, "wk_sdk", STATED_AT.isoformat()], NODE_PATH=str(NODE))
+@pytest.mark.parametrize(("script", "package"), NODE_CLIENTS)
+def test_what_a_node_client_sends_lands(endpoint: IngestEndpoint, script: str, package: str) -> None:
+    run(["node", SDK / script, endpoint.url, "wk_sdk", STATED_AT.isoformat(), package], NODE_PATH=str(NODE))
     assert_all_landed(endpoint)
 
 

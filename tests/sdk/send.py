@@ -1,6 +1,6 @@
 """Send one message of each kind through an unmodified Python client: `send.py MODULE URL WRITE_KEY INSTANT`.
 
-MODULE is segment.analytics, analytics (the client of before 2022) or rudderstack.analytics. Ends with 1 when the
+MODULE is segment.analytics, analytics (the client of before 2022), rudderstack.analytics or customerio.analytics. Ends with 1 when the
 client reports an error.
 """
 

@@ -1,7 +1,8 @@
-// Send one message of each kind through @segment/analytics-node: `node send_segment.cjs URL WRITE_KEY INSTANT`.
-const { Analytics } = require('@segment/analytics-node')
+// Send one message of each kind through @segment/analytics-node, or a package with the same interface:
+// `node send_segment.cjs URL WRITE_KEY INSTANT PACKAGE`.
+const [url, writeKey, instant, client] = process.argv.slice(2)
+const { Analytics } = require(client)
 
-const [url, writeKey, instant] = process.argv.slice(2)
 const timestamp = new Date(instant)
 const analytics = new Analytics({ writeKey, host: url, path: '/v1/batch', maxRetries: 2, flushAt: 20 })
 analytics.on('error', (error) => {
