@@ -7,7 +7,7 @@ from cdp.brokers.model import Consumer, StartOffsets
 
 
 def connect(address: BrokerAddress, queue: str, *, group: str, start: StartOffsets) -> Consumer:
-    """A connection to a queue, or to a topic as a member of a group that reads from the offsets of `start`.
+    """A connection to a queue, or to a topic, as a member of a group if one is named, from the offsets of `start`.
 
     Faults: `broker_unavailable`, `broker_refused`, `unknown_queue`, `client_missing`, those of `start`.
     """

@@ -1,9 +1,10 @@
 """A topic of a Kafka-compatible broker, read with confluent-kafka.
 
-Where to go on is in our database, not at the broker: each partition that is assigned to this process begins at the offset that is stored
-there. Offsets are also given to the broker, for tools that show the lag of groups; they are never read from it.
+Where to go on is in our database, not at the broker: each partition begins at the offset that is stored there. Without a group, a process
+reads all partitions; the members of a group share them, and also give their offsets to the broker, for tools that show lag.
 """
 
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS: Final = 10.0
 _IDLE_SECONDS: Final = 900
 """How long a batch may take before the group gives its partitions to others: longer than a failing store is waited for."""
+_ABSENT_SECONDS: Final = 10
+"""How long a process may be silent before its partitions are given to others: what follows a kill waits for that."""
+_LOOK_SECONDS: Final = 60.0
 _OLDEST: Final = -2
 _NO_TOPIC_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 """The id that is all zeros, in base64."""
@@ -50,7 +54,7 @@ _Marks = tuple[int, int] | None
 
 
 class KafkaConsumer:
-    """Reads one topic as a member of a group; see `cdp.brokers.model.Consumer`."""
+    """Reads one topic, as a member of a group if one is named; see `cdp.brokers.model.Consumer`."""
 
     def __init__(self, address: BrokerAddress, topic: str, *, group: str, start: StartOffsets) -> None:
         self._kafka = load_client("confluent_kafka", "kafka")
@@ -62,14 +66,21 @@ class KafkaConsumer:
         self._kept: Message | None = None
         self._is_assigned = False
         self._partitions: list[int] = []
-        self._client: Client = self._open(_settings(address) | {"group.id": group, "error_cb": self._note})
+        self._group = group
+        self._looked_at = time.monotonic()
+        of_group = {"group.id": group or "cdp-consume", "enable.auto.commit": bool(group)}
+        self._client: Client = self._open(_settings(address) | of_group | {"error_cb": self._note})
         try:
             self._identity = self._identify()
             self._prefix = (
                 f"kafka-{sha256(f'{self._identity.cluster_id} {self._identity.topic_id} {topic}'.encode()).hex()[:16]}"
             )
             self._check_offsets()
-            self._client.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke)
+            if group:
+                self._client.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke)
+            else:
+                places = [self._kafka.TopicPartition(topic, partition) for partition in self._partitions]
+                self._assign(self._client, places)
         except BaseException:
             self.close()
             raise
@@ -95,10 +106,13 @@ class KafkaConsumer:
             message = self._poll(0)
         if not found:
             self.require_connection()
+        self._look_for_partitions()
         return found
 
     def acknowledge(self, messages: Sequence[BrokerMessage], unread: Collection[int]) -> None:  # noqa: ARG002 - a topic keeps all
         """Show the group how far this is; whether that arrives matters to nobody but people who look at the lag."""
+        if not self._group:
+            return
         after = {int(message.partition or 0): message.position + 1 for message in messages}
         places = [self._kafka.TopicPartition(self._topic, partition, offset) for partition, offset in after.items()]
         with suppress(self._kafka.KafkaException):  # a partition that another process has now
@@ -147,23 +161,10 @@ class KafkaConsumer:
                     raise self._kafka.KafkaException(found.error)
                 raise unknown_queue(self._topic)
             self._partitions = sorted(found.partitions)
-            return TopicIdentity(str(metadata.cluster_id), self._topic_id())
+            return TopicIdentity(str(metadata.cluster_id), _topic_id(self._kafka, self._address, self._topic))
         except self._kafka.KafkaException as error:
             self.require_connection()
             raise self._fault_of(error.args[0]) from None
-
-    def _topic_id(self) -> str | None:
-        """The id of the topic, which differs when it is created again; None from a broker that has none."""
-        admin = import_admin()
-        try:
-            client = admin.AdminClient(_settings(self._address))
-            described = client.describe_topics(
-                self._kafka.TopicCollection([self._topic]), request_timeout=_ANSWER_SECONDS
-            )
-            topic_id = described[self._topic].result(_ANSWER_SECONDS).topic_id
-        except Exception:  # noqa: BLE001 - brokers before 2.8, and others that speak the protocol, cannot say
-            return None
-        return str(topic_id) if str(topic_id) != _NO_TOPIC_ID else None
 
     def _check_offsets(self) -> None:
         """Raise `topic_replaced` and `offsets_expired` before anything is read."""
@@ -177,6 +178,18 @@ class KafkaConsumer:
                 raise topic_replaced(self._topic)
             if marks is not None and offset < marks[0]:
                 raise _offsets_expired(self._topic)
+
+    def _look_for_partitions(self) -> None:
+        """Without a group, nobody says that a topic has more partitions than before: then it is connected to again."""
+        if self._group or time.monotonic() - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        with suppress(self._kafka.KafkaException):
+            found = self._client.list_topics(self._topic, timeout=_ANSWER_SECONDS).topics.get(self._topic)
+            if found is not None and len(found.partitions) > len(self._partitions):
+                raise unavailable(
+                    self._address, "the topic has more partitions than before, which are read from now on"
+                )
 
     def _assign(self, client: "Client", places: "list[TopicPartition]") -> None:
         """Begin in each partition where the store says."""
@@ -250,9 +263,15 @@ def _offsets_expired(topic: str) -> Fault:
     )
 
 
-def import_admin() -> Any:
-    """The module of administration, which knows the ids of topics."""
-    return load_client("confluent_kafka.admin", "kafka")
+def _topic_id(kafka: Any, address: BrokerAddress, topic: str) -> str | None:
+    """The id of a topic, which differs when it is created again; None from a broker that has none."""
+    try:
+        client = load_client("confluent_kafka.admin", "kafka").AdminClient(_settings(address))
+        described = client.describe_topics(kafka.TopicCollection([topic]), request_timeout=_ANSWER_SECONDS)
+        topic_id = str(described[topic].result(_ANSWER_SECONDS).topic_id)
+    except Exception:  # noqa: BLE001 - brokers before 2.8, and others that speak the protocol, cannot say
+        return None
+    return topic_id if topic_id != _NO_TOPIC_ID else None
 
 
 def _text(error: "KafkaError") -> str:
@@ -267,12 +286,12 @@ def _settings(address: BrokerAddress) -> dict[str, Any]:
         "bootstrap.servers": str(address),
         "client.id": "cdp-consume",
         "security.protocol": _protocol(address),
-        "enable.auto.commit": True,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
         "allow.auto.create.topics": False,
+        "session.timeout.ms": _ABSENT_SECONDS * 1000,
         "max.poll.interval.ms": _IDLE_SECONDS * 1000,
         "queued.max.messages.kbytes": HELD_BYTES_MAX // 1024,
         "fetch.max.bytes": HELD_BYTES_MAX,

@@ -29,11 +29,17 @@ if TYPE_CHECKING:
 )
 @click.option("--queue", "--topic", "queue", required=True, help="The queue of AMQP, or the topic of Kafka.")
 @click.option("--source", "source_name", required=True, help="A source created with `cdp source create`.")
-@click.option("--group", help="The consumer group of Kafka. Default: cdp-SOURCE.")
+@click.option("--group", help="A consumer group of Kafka, whose members share the partitions.")
 @click.option(
     "--password-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the password. Default: CDP_BROKER_PASSWORD, or that of the URL.",
+)
+@click.option(
+    "--mapping",
+    "mapping_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A YAML file that maps messages of another form, as for a webhook.",
 )
 @click.option("--until-empty", is_flag=True, help="End when everything was read that the broker has.")
 @click.option("--reset", is_flag=True, help="Read the topic from its oldest message, whatever was read before.")
@@ -41,20 +47,21 @@ if TYPE_CHECKING:
     "cdp consume --from amqps://cdp@mq.example.com/shop --queue events --source backend",
     "cdp consume --from kafka://kafka.example.com:9092 --topic events --source backend --until-empty",
 )
-def consume(
+def consume(  # noqa: PLR0913 - each is an option
     url: str,
     queue: str,
     source_name: str,
     *,
     group: str | None,
     password_file: Path | None,
+    mapping_file: Path | None,
     until_empty: bool,
     reset: bool,
     screen: Screen,
 ) -> None:
     """Read messages from a queue or a topic.
 
-    Each message of the broker is one message of the Segment spec, or a batch of them, and passes the same checks as one that is sent to
+    Each message of the broker is one message of the Segment spec, or a batch of them, or another JSON value with --mapping. It passes the same checks as one that is sent to
     the service. It is acknowledged after it is stored, so that nothing is lost; what is delivered again counts once. A message that
     cannot be read is counted as invalid.
 
@@ -62,6 +69,7 @@ def consume(
     """
     from cdp.brokers.address import parse_address
     from cdp.flows.consume import consume as use_case
+    from cdp.flows.hooks.mapping import read_hook_mapping
     from cdp.flows.operations.startup import PolicyWatcher
 
     address = parse_address(url, _password(password_file))
@@ -69,9 +77,10 @@ def consume(
         address=address,
         queue=queue,
         source_name=source_name,
-        group=group or f"cdp-{source_name}",
+        group=group or "",
         until_empty=until_empty,
         reset=reset,
+        mappings=() if mapping_file is None else read_hook_mapping(mapping_file.name, _content(mapping_file)),
     )
     with open_context() as context, _stopping() as stop, _shown(screen, subscription) as watch:
         done = use_case.consume(PolicyWatcher(context), subscription, stop=stop, watch=watch)
@@ -83,13 +92,17 @@ def _password(file: Path | None) -> str | None:
     """The password of the file, or of the setting; None where the one in the URL counts."""
     if file is None:
         return settings().broker_password
+    return _content(file).decode(errors="replace").rstrip("\r\n")
+
+
+def _content(file: Path) -> bytes:
     try:
-        return read_bounded(file).decode().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
+        return read_bounded(file)
+    except OSError:
         raise Fault(
             "unreadable_file",
             "The file cannot be read",
-            f"{file}: it must be text that this process may read.",
+            f"{file}: it must be a file that this process may read.",
             status=422,
         ) from None
 

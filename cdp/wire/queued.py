@@ -48,13 +48,13 @@ def read_queued(body: bytes, frame: Frame, queued: Queued) -> list[Message | Inv
     """The messages in a message of a queue, in their order. Those that state no id get one of the id in the queue."""
     text = unpack(body, frame.source.request_bytes_max)
     if isinstance(text, RequestRefused):
-        return [_refused(frame, text, body)]
+        return [refused(frame, text, body)]
     text = text.removeprefix(_BOM)
     if not _is_batch(text):
         return [read_message(text, replace(frame, queued=queued))]
     envelope = read_batch(text)
     if isinstance(envelope, RequestRefused):
-        return [_refused(frame, envelope, text)]
+        return [refused(frame, envelope, text)]
     frame = replace(frame, sent_at=envelope.sent_at, shared=envelope.shared)
     return [
         read_message(bytes(item), replace(frame, queued=Queued(f"{queued.message_id}-{position}", queued.put_at)))
@@ -62,7 +62,7 @@ def read_queued(body: bytes, frame: Frame, queued: Queued) -> list[Message | Inv
     ]
 
 
-def _refused(frame: Frame, refusal: RequestRefused, text: bytes) -> Invalid:
+def refused(frame: Frame, refusal: RequestRefused, text: bytes) -> Invalid:
     """A message of a queue of which nothing can be read, as one invalid message."""
     reason = _REASONS.get(refusal.code, InvalidReason.MALFORMED_JSON)
     is_opaque = text.startswith(_GZIP_MAGIC)

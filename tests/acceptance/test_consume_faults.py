@@ -17,12 +17,13 @@ from tests.support.budget import IS_LONG
 from tests.support.commands import ROOT, Shell
 from tests.support.consuming import Producer, consume_until_killed, faults_in_store, order, text
 from tests.support.databases import administer, plain_url
+from tests.support.kafka import kept_kafka
 from tests.support.rabbitmq import RabbitMq, rabbitmq
 from tests.support.waits import PATIENCE_SECONDS, until, until_disconnected
 
 pytestmark = pytest.mark.slow
 
-KILLS = {"classic": 40, "quorum": 40} if IS_LONG else {"classic": 4, "quorum": 2}
+KILLS = {"classic": 40, "quorum": 40, "topic": 40} if IS_LONG else {"classic": 4, "quorum": 2, "topic": 3}
 BROKER_KILLS = 3 if IS_LONG else 1
 
 
@@ -54,6 +55,23 @@ def test_killed_between_any_two_steps_it_stores_every_message_once(
     shell.spawn("consume", *arguments(rabbit, queue))
     assert faults_in_store(database, sent) == []
     assert rabbit.depth(queue) == 0
+
+
+def test_killed_between_any_two_steps_it_stores_every_offset_once(shell: Shell, database: Database) -> None:
+    with kept_kafka() as kafka:
+        topic = kafka.create("orders")
+        given = ("--from", kafka.url, "--topic", topic, "--source", "backend")
+        drawn = random.Random("topic")
+        producer = Producer(lambda bodies: kafka.publish(topic, bodies))
+        producer.start()
+        try:
+            for _ in range(KILLS["topic"]):
+                consume_until_killed(shell, given, drawn)
+                until_disconnected(database, "cdp-command")
+        finally:
+            sent = producer.stop()
+        shell.spawn("consume", *given, "--until-empty")
+    assert faults_in_store(database, sent) == []
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from cdp.brokers.address import BrokerAddress, parse_address
 from cdp.flows.consume.consume import Consumed, ConsumeProgress, Subscription, consume
+from cdp.flows.hooks.mapping import read_hook_mapping
 from cdp.flows.operations.sources import create_source, disable_source
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.kit.db import Database
@@ -178,6 +179,34 @@ def test_tls_checks_who_signs_and_whose_name_it_is(pipeline: Pipeline, rabbit: R
             read_from(wrong)
         assert caught.value.code == "broker_refused"
     assert read_from(rabbit.tls_url + signed).counts.states == {"stored": 1}
+
+
+MAPPING = b"""
+rows: lines
+event: Order Completed
+identifiers: {user_id: customer.id}
+properties: {order_id: number, revenue: {column: lines.price, type: number}}
+consents: {email_marketing: {column: customer.letters, grant: ["yes"], refuse: ["no"]}}
+"""
+
+
+def test_messages_of_another_form_are_mapped(pipeline: Pipeline, rabbit: RabbitMq, queue: str) -> None:
+    mappings = read_hook_mapping("mapping.yaml", MAPPING)
+    sale = {"number": 7, "customer": {"id": "c1", "letters": "no"}, "lines": [{"price": 5}, {"price": 6}]}
+    broken = {**sale, "lines": [{"price": "five"}]}
+    rabbit.publish(queue, [text(sale), text(sale), text(broken), text({"other": 1}), b"{"])
+    done = consume(
+        PolicyWatcher(pipeline.context), subscription(rabbit, queue, mappings=mappings), stop=threading.Event()
+    )
+    assert done.counts.states == {"stored": 2, "duplicate": 2, "invalid": 3}
+    assert done.counts.reasons == {
+        "invalid: number_malformed": 1,
+        "invalid: not_selected": 1,
+        "invalid: malformed_json": 1,
+    }
+    with pipeline.context.database.transaction(read_only=True) as tx:
+        acts = tx.execute("SELECT DISTINCT act, authority, signal FROM consent.record")
+    assert acts == [("refuse", "authenticated", "queue")]
 
 
 class Reader:

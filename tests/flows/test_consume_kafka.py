@@ -48,9 +48,9 @@ def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return opened
 
 
-def read(pipeline: Pipeline, kafka: KafkaBroker, topic: str, *, reset: bool = False) -> Consumed:
+def read(pipeline: Pipeline, kafka: KafkaBroker, topic: str, *, reset: bool = False, group: str = "") -> Consumed:
     address = parse_address(kafka.url)
-    subscribed = Subscription(address, topic, "backend", group="cdp-backend", until_empty=True, reset=reset)
+    subscribed = Subscription(address, topic, "backend", group=group, until_empty=True, reset=reset)
     return consume(PolicyWatcher(pipeline.context), subscribed, stop=threading.Event())
 
 
@@ -74,6 +74,14 @@ def test_a_topic_is_read_to_its_end_and_goes_on_from_there(
     assert done.is_empty
     assert read(pipeline, kafka, topic).counts.fetched == 0
     assert [fault for fault in faults_in_store(database, 14) if "unexpected" not in fault] == []
+
+
+def test_a_member_of_a_group_goes_on_where_the_store_says(pipeline: Pipeline, kafka: KafkaBroker, topic: str) -> None:
+    kafka.publish(topic, [text(order(number)) for number in range(6)])
+    assert read(pipeline, kafka, topic, group="shared").counts.states == {"stored": 6}
+    kafka.publish(topic, [text(order(number)) for number in range(6, 9)])
+    assert read(pipeline, kafka, topic).counts.states == {"stored": 3}
+    assert read(pipeline, kafka, topic, group="shared").counts.fetched == 0
 
 
 def test_a_message_without_an_id_counts_once_by_its_place(pipeline: Pipeline, kafka: KafkaBroker, topic: str) -> None:
@@ -130,7 +138,7 @@ def test_two_processes_without_a_common_group_store_each_message_once(
         subscribed = Subscription(parse_address(kafka.url), topic, "backend", group=group, until_empty=True)
         done.append(consume(PolicyWatcher(pipeline.context), subscribed, stop=threading.Event()))
 
-    threads = [threading.Thread(target=run, args=(group,)) for group in ("one", "two")]
+    threads = [threading.Thread(target=run, args=(group,)) for group in ("", "")]
     for thread in threads:
         thread.start()
     for thread in threads:

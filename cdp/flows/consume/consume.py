@@ -15,10 +15,12 @@ from cdp.audit.store import facts as fact_store
 from cdp.brokers.address import BrokerAddress
 from cdp.brokers.connect import connect
 from cdp.brokers.model import BrokerMessage, Consumer
+from cdp.flows.consume.mapped import MappedReader
 from cdp.flows.consume.offsets import Fence, NoFence, OffsetFence, OffsetMoved, PositionLost
-from cdp.flows.consume.reading import QueuedBatch, read_batch_of
+from cdp.flows.consume.reading import QueuedBatch, ReadContent, read_batch_of, segment_reader
 from cdp.flows.consume.store import ConsumedCounts, QueueStore
-from cdp.flows.imports.messages import source_of
+from cdp.flows.hooks.mapping import HookMapping
+from cdp.flows.imports.messages import check_mapping, source_of
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.kit.errors import Fault
@@ -41,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What is read: a queue or topic of a broker, into a source; `group` is that of a Kafka consumer.
+    """What is read: a queue or topic of a broker, into a source; the members of a Kafka `group` share its partitions.
 
-    With `until_empty` it ends when everything was read that the broker has. With `reset`, the stored offsets of the topic are deleted
+    Messages are those of the Segment spec, unless `mappings` convert them. With `until_empty` it ends when everything was read that the broker has. With `reset`, the stored offsets of the topic are deleted
     first.
     """
 
@@ -53,6 +55,7 @@ class Subscription:
     group: str = ""
     until_empty: bool = False
     reset: bool = False
+    mappings: tuple[HookMapping, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,9 @@ class _Run:
         self._watch = watch
         self._counts = ConsumedCounts()
         self._source: Source = source_of(watcher.context, subscription.source_name)
+        for mapping in subscription.mappings:
+            check_mapping(mapping, watcher.context.policy)
+        self._read_content = self._new_reader()
         self._fence: Fence = (
             NoFence()
             if subscription.address.protocol == "amqp"
@@ -228,7 +234,7 @@ class _Run:
 
     def _read_batch(self, fetched: Sequence[BrokerMessage]) -> QueuedBatch:
         with collector_paused():
-            return read_batch_of(fetched, self._source, self._watcher.context.clock.now())
+            return read_batch_of(fetched, self._read_content, self._watcher.context.clock.now())
 
     def _fault_of(self, error: Exception) -> Fault:
         """The fault of a failing store. Raises it where another try makes nothing better, and what the broker reports."""
@@ -251,7 +257,12 @@ class _Run:
         if self._watcher.follow_policy():
             self._store = self._new_store()
         self._source = source_of(self._watcher.context, self._subscription.source_name)
+        self._read_content = self._new_reader()
         self._followed_at = time.monotonic()
+
+    def _new_reader(self) -> ReadContent:
+        mappings = self._subscription.mappings
+        return MappedReader(self._source, mappings).read if mappings else segment_reader(self._source)
 
     def _new_store(self) -> QueueStore:
         context = self._watcher.context

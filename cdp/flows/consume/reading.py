@@ -1,6 +1,6 @@
 """From the messages of a broker to the messages of ingest in them. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from cdp.wire.message import Invalid, Message
 from cdp.wire.queued import read_queued
 
 Content = tuple[Message | Invalid, ...]
+ReadContent = Callable[[BrokerMessage, datetime], list[Message | Invalid]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,15 @@ class QueuedBatch:
         yield QueuedBatch(self.fetched[half:], self.contents[half:])
 
 
-def read_batch_of(fetched: Sequence[BrokerMessage], source: Source, now: datetime) -> QueuedBatch:
-    """The messages of the Segment spec in messages of a broker, received now."""
-    frame = Frame(source, now)
-    return QueuedBatch(
-        tuple(fetched),
-        tuple(
-            tuple(read_queued(message.body, frame, Queued(message.message_id, message.put_at))) for message in fetched
-        ),
-    )
+def read_batch_of(fetched: Sequence[BrokerMessage], read: ReadContent, now: datetime) -> QueuedBatch:
+    """What is in messages of a broker, received now."""
+    return QueuedBatch(tuple(fetched), tuple(tuple(read(message, now)) for message in fetched))
+
+
+def segment_reader(source: Source) -> ReadContent:
+    """Reads messages of a broker that are messages of the Segment spec, or batches of them."""
+
+    def read(message: BrokerMessage, now: datetime) -> list[Message | Invalid]:
+        return read_queued(message.body, Frame(source, now), Queued(message.message_id, message.put_at))
+
+    return read
