@@ -111,7 +111,7 @@ def converted(
 ) -> float | None:
     """The number under a name of an event or an entry; None where there is none, or an amount that does not count."""
     amount = holder.get(name)
-    if amount is None or isinstance(amount, Term | list):
+    if amount is None or isinstance(amount, Term | list | bool):
         return None
     factor = 1.0 if money is None else money.factor(holder, event, at)
     return None if factor is None else float(amount) * factor

@@ -279,7 +279,9 @@ def _matches(event: Occurred, trait: CompiledTrait) -> bool:
     plain = event.plain
     if trait.field is not None:
         has_it = (
-            any(True for _ in _amounts(trait, event)) if trait.money else values_at(plain, trait.field, trait.lists)
+            any(True for _ in _amounts(trait, event))
+            if trait.kind is TraitKind.SUM
+            else values_at(plain, trait.field, trait.lists)
         )
         if not has_it:
             return False

@@ -149,6 +149,21 @@ def test_severing_leaves_no_person_and_nothing_that_few_share(behavior: Behavior
     ]
 
 
+def test_values_of_a_former_type_are_left_out(behavior: BehaviorPipeline) -> None:
+    """A property that was a boolean when an event was stored may be a number by now."""
+    bits = behavior.bits(MAIL)
+    behavior.store([behavior.order(anchor, day(3), bits, revenue=20) for anchor in range(1, 6)])
+    with behavior.database.transaction() as tx:
+        tx.execute("UPDATE behavior.event SET plain = '{\"revenue\": true}' WHERE anchor_id <= 3")
+        kept = behavior_sweep_store.kept_of(tx, {Term(EVENT_NAMES, ORDER): {"revenue": True}})
+        (partition,) = behavior_sweep_store.partitions(tx)
+        assert behavior_sweep_store.sever_events(tx, partition, kept, share_min=2) == 5
+        assert tx.execute("SELECT plain, events FROM behavior.severed ORDER BY events") == [
+            ({"revenue": 20}, 2),
+            ({}, 3),
+        ]
+
+
 def test_values_that_few_share_are_counted_without_them(behavior: BehaviorPipeline) -> None:
     bits = behavior.bits(MAIL)
     behavior.store([behavior.order(anchor, day(3), bits, revenue=anchor * 1000) for anchor in range(1, 6)])

@@ -128,7 +128,7 @@ def test_computed_traits_read_every_entry(behavior: BehaviorPipeline) -> None:
 
 def test_what_was_stored_under_the_name_before_it_was_a_list_does_not_count(behavior: BehaviorPipeline) -> None:
     behavior.store([behavior.order(1, day(3), behavior.bits(MAIL), products=[MUGS])])
-    for plain in ('{"products": 3}', '{"revenue": [{"sku": 7}]}', "{}"):
+    for plain in ('{"products": 3}', '{"revenue": [{"sku": 7}]}', '{"revenue": true}', "{}"):
         with behavior.database.transaction() as tx:
             tx.execute("UPDATE behavior.event SET plain = %(plain)s::jsonb", {"plain": plain})
             behavior.recompute(tx, [1])

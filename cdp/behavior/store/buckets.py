@@ -116,7 +116,8 @@ RECOMPUTED: Final = """
           ON p.profile_id = c.profile_id AND p.purpose = d.purpose AND e.occurred_at >= p.since
         CROSS JOIN LATERAL (
             -- How often the event has the property, and its sum: once, or in each entry of a list that has it.
-            SELECT count(*) AS times, sum(CASE WHEN d.is_sum THEN (holder.plain ->> d.field)::float8 * worth.factor END) AS amount
+            SELECT count(*) AS times, sum(CASE WHEN d.is_sum AND jsonb_typeof(holder.plain -> d.field) = 'number'
+                                                 THEN (holder.plain ->> d.field)::float8 * worth.factor END) AS amount
             FROM (
                 SELECT e.plain WHERE d.list IS NULL
                 UNION ALL
@@ -134,7 +135,10 @@ RECOMPUTED: Final = """
                                   WHERE r.currency = stated.currency)
                             WHEN stated.currency = to_jsonb(d.only_currency) THEN 1 END AS factor
             ) AS worth
-            WHERE jsonb_typeof(holder.plain -> d.field) <> 'array' AND worth.factor IS NOT NULL
+            -- What was stored when the property had another type does not count.
+            WHERE CASE WHEN d.is_sum THEN jsonb_typeof(holder.plain -> d.field) = 'number'
+                       ELSE jsonb_typeof(holder.plain -> d.field) <> 'array' END
+              AND worth.factor IS NOT NULL
         ) AS found
         WHERE (d.field IS NULL OR found.times > 0)
           AND NOT EXISTS (

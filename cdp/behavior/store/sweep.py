@@ -110,13 +110,16 @@ _SEVER: Final = """
         -- One row per event: kept properties only, numbers rounded to two significant digits.
         SELECT e.anchor_id, e.event_id, e.name_id, coalesce(
             jsonb_object_agg(k.property, CASE
-                WHEN NOT k.is_number OR (p.value)::numeric = 0 THEN p.value
+                WHEN NOT k.is_number THEN p.value
+                WHEN jsonb_typeof(p.value) <> 'number' OR p.value = '0' THEN p.value
                 ELSE to_jsonb(trim_scale(round((p.value)::numeric, 1 - floor(log(abs((p.value)::numeric)))::int)))
             END) FILTER (WHERE k.property IS NOT NULL), '{{}}'
         ) AS plain
         FROM {} e
         LEFT JOIN LATERAL jsonb_each(e.plain) AS p(property, value) ON jsonb_typeof(p.value) <> 'array'
+        -- A value that was stored when its property had another type is left out.
         LEFT JOIN kept k ON k.name_id = e.name_id AND k.property = p.property
+          AND (NOT k.is_number OR jsonb_typeof(p.value) = 'number')
         GROUP BY e.anchor_id, e.occurred_at, e.event_id, e.name_id
     ), shared AS (
         -- Whether enough anchors have a combination of values.
