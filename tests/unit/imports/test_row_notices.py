@@ -49,7 +49,6 @@ def test_rows_without_anything_odd_are_not_listed(tmp_path: Path) -> None:
         ("'123456,a@example.com,2026-05-01,5,EUR,", ("identifier_text_mark", "customer", "text, 7 characters")),
         ("c1,a@@example.com,2026-05-01,5,EUR,", ("malformed_identifier", "mail", "text, 14 characters")),
         ("null,a@example.com,2026-05-01,5,EUR,", ("blocked_identifier", "customer", "letters, 4 characters")),
-        ("c1,a@example.com,2026-05-01,5,Euro,", ("mistyped_property", "currency", "not vocabulary currency")),
         ("c1,a@example.com,2027-05-01,5,EUR,", ("future_time", "at", "date, 10 characters")),
         ("c1,a@example.com,2025-10-26 02:30,5,EUR,", ("local_time_twice", "at", "date, 16 characters")),
         ("c1,a@example.com,2026-03-29 02:30,5,EUR,", ("local_time_skipped", "at", "date, 16 characters")),
@@ -107,3 +106,11 @@ def test_the_list_is_bounded() -> None:
 )
 def test_shapes(cell: object, shape: str) -> None:
     assert shape_of(cell) == shape
+
+
+def test_an_amount_is_odd_with_its_currency(tmp_path: Path) -> None:
+    found = odd(tmp_path, "c1,a@example.com,2026-05-01,5,Euro,")
+    assert found == [
+        ("mistyped_property", "currency", "not vocabulary currency", [2]),
+        ("mistyped_property", "revenue", "not number in a currency that can be read", [2]),
+    ]
