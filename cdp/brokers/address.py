@@ -4,6 +4,7 @@ amqp://name:password@host:5672/virtual-host      amqps://… with TLS
 kafka://name:password@host:9092,other:9092       kafkas://… with TLS
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -48,6 +49,10 @@ class BrokerAddress:
         return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
 
 
+_PARTS: Final = re.compile(r"([^/?]*)([^?]*)(?:\?(.*))?", re.DOTALL)
+"""Hosts with name and password, path, query. The standard library refuses more than one host as soon as one has brackets."""
+
+
 def parse_address(url: str, password: str | None = None) -> BrokerAddress:
     """Read a URL; `password` replaces the one in it. Raises the fault `invalid_broker_url`, which repeats nothing of it."""
     try:
@@ -55,17 +60,17 @@ def parse_address(url: str, password: str | None = None) -> BrokerAddress:
         if not separator:
             raise ValueError("it has no scheme")
         protocol, is_encrypted = _scheme(scheme.lower())
-        parts = urlsplit(f"//{rest}")
-        login, _, places = parts.netloc.rpartition("@")
+        place, path, query = _PARTS.fullmatch(rest.partition("#")[0]).groups("")  # type: ignore[union-attr]
+        login, _, places = place.rpartition("@")
         name, colon, written = login.partition(":")
-        parameters = _parameters(parts.query, protocol)
+        parameters = _parameters(query, protocol)
         return BrokerAddress(
             protocol=protocol,
             is_encrypted=is_encrypted,
-            hosts=tuple(_host(place, _PORTS[protocol, is_encrypted]) for place in places.split(",")),
+            hosts=tuple(_host(host, _PORTS[protocol, is_encrypted]) for host in places.split(",")),
             name=unquote(name) or None,
             password=password if password is not None else (unquote(written) if colon else None),
-            virtual_host=_virtual_host(parts.path, protocol),
+            virtual_host=_virtual_host(path, protocol),
             tls=TlsFiles(
                 *(Path(parameters[key]) if key in parameters else None for key in ("cacertfile", "certfile", "keyfile"))
             ),

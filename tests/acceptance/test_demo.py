@@ -41,6 +41,8 @@ from tests.support.waits import PATIENCE_SECONDS, until
 
 NOW = "2011-12-12T04:00:00Z"
 LOCAL_NOW = datetime(2011, 12, 12, 4)
+POUND = 1.16
+"""What the orders' currency is worth in that of the shipped policy, in which the segment adds up."""
 
 
 @contextmanager
@@ -96,7 +98,7 @@ def expected_lapsing() -> set[str]:
         year = [(at, amount) for at, amount in theirs if at > LOCAL_NOW - timedelta(days=365)]
         is_lapsing = (
             len(year) >= 3
-            and sum(amount for _, amount in year) > 1000
+            and sum(amount for _, amount in year) * POUND > 1000
             and all(at <= LOCAL_NOW - timedelta(days=60) for at, _ in year)
         )
         if answered and said_yes and not withdrew and is_lapsing:
